@@ -1,1 +1,7 @@
-fn main() {}
+//! The `rekindle` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    rekindle::cli::main()
+}

@@ -185,7 +185,7 @@ impl Pipeline {
                     settle(&delivery, DeliveryState::Held, Some(until), Some(why.to_string()), None, false, now)
                 }
                 Admission::Refuse(refusal) => {
-                    self.metrics.refused(refusal.as_str());
+                    self.metrics.refusals(refusal.as_str(), 1);
                     let late = matches!(refusal, Refusal::TooLate);
                     let state = if late { DeliveryState::Expired } else { DeliveryState::Dropped };
                     settle(&delivery, state, None, Some(refusal.as_str().to_owned()), None, false, now)
@@ -193,7 +193,7 @@ impl Pipeline {
             },
         };
         if let Move::Settle { state, .. } = &step {
-            self.metrics.delivery(channel.name(), state.as_str());
+            self.metrics.deliveries(channel.name(), state.as_str(), 1);
         }
         // On failure the row stays as it is; the next start, or the lease's end, sorts it out.
         if let Err(error) = desk.apply(step).await {

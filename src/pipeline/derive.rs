@@ -99,7 +99,7 @@ impl Pipeline {
             }
         }
         if !conflicts.is_empty() {
-            self.metrics.quarantined("same_id_other_body", conflicts.len() as u64);
+            self.metrics.events_quarantined("same_id_other_body", conflicts.len() as u64);
             // Before the batch's own commit: the key of a quarantined row makes writing it again harmless.
             self.log.append(&Append { quarantined: conflicts, ..Append::default() }).await?;
         }
@@ -172,7 +172,6 @@ impl Pipeline {
     /// Adds a decision to the commit.
     pub(super) fn note(&self, decision: evaluate::Decision, commit: &mut crate::stores::Commit, rule: &Rule) {
         if let Some(error) = decision.error {
-            self.metrics.rule_error(&rule.id);
             tracing::warn!(rule.id = %rule.id, error = %error, "a rule failed; it did nothing for this customer");
         }
         commit.firings.extend(decision.firing);
@@ -182,10 +181,10 @@ impl Pipeline {
 
     pub(super) fn count_decisions(&self, commit: &crate::stores::Commit) {
         for firing in &commit.firings {
-            self.metrics.fired(&firing.rule);
+            self.metrics.firings(&firing.rule, 1);
         }
         for refusal in &commit.refusals {
-            self.metrics.refused(refusal.reason);
+            self.metrics.refusals(refusal.reason, 1);
         }
     }
 }

@@ -26,7 +26,7 @@ pub mod deliver;
 mod derive;
 pub mod evaluate;
 pub mod ingest;
-mod inside;
+pub mod inside;
 pub mod score;
 pub mod sweep;
 mod unify;

@@ -160,7 +160,7 @@ impl Pipeline {
     }
 
     async fn fitted_at(&self) -> Result<Option<Timestamp>, PipelineError> {
-        Ok(self.store.latest_models().await?.iter().map(|model| model.fitted_at).min())
+        Ok(self.store.models_at(Timestamp::MAX).await?.iter().map(|model| model.fitted_at).min())
     }
 
     /// Fits every model on what is known at `now`, keeps the fits and takes them into use.
@@ -195,7 +195,7 @@ impl Pipeline {
     /// Takes the newest stored fits into use; a fit that this version cannot read waits for the next rescoring.
     pub async fn load_models(&self) -> Result<(), PipelineError> {
         let mut fits: Vec<Arc<dyn Fitted>> = Vec::new();
-        for stored in self.store.latest_models().await? {
+        for stored in self.store.models_at(Timestamp::MAX).await? {
             let Some(model) = self.models.iter().find(|model| model.kind().as_str() == stored.kind) else { continue };
             match model.load(&stored.fitted) {
                 Ok(fit) => fits.push(Arc::from(fit)),

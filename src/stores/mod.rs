@@ -293,8 +293,8 @@ pub trait ModelStore: Send + Sync {
     async fn set_meta(&self, key: &str, value: &str) -> StoreResult<()>;
     /// Keeps fits.
     async fn save_models(&self, models: &[StoredModel]) -> StoreResult<()>;
-    /// The newest fit of each kind.
-    async fn latest_models(&self) -> StoreResult<Vec<StoredModel>>;
+    /// The newest fit of each kind that was made by `at`: the ones that decided then.
+    async fn models_at(&self, at: Timestamp) -> StoreResult<Vec<StoredModel>>;
 }
 
 /// Delivering: the only way a delivery changes its state.
@@ -313,8 +313,8 @@ pub trait LedgerStore: Send + Sync {
     async fn apply_moves(&self, moves: &[Move]) -> StoreResult<Vec<bool>>;
     /// Deliveries left `leased` or `committing` by a process that is gone, or past `now` by one that hangs.
     async fn abandoned_deliveries(&self, now: Option<Timestamp>) -> StoreResult<Vec<Delivery>>;
-    /// When the next waiting delivery may leave.
-    async fn next_due(&self) -> StoreResult<Option<Timestamp>>;
+    /// When the next waiting delivery may leave, of one channel or of all.
+    async fn next_due(&self, channel: Option<&str>) -> StoreResult<Option<Timestamp>>;
 }
 
 /// Looking: what listings, `why` and `rebuild` read.

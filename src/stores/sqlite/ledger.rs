@@ -52,10 +52,9 @@ impl LedgerStore for SqliteStore {
         query.fetch_all(&self.readers).await?.iter().map(delivery).collect()
     }
 
-    async fn next_due(&self) -> StoreResult<Option<Timestamp>> {
-        let next: Option<i64> = sqlx::query_scalar("SELECT min(due_at) FROM deliveries WHERE state IN ('due', 'held')")
-            .fetch_one(&self.readers)
-            .await?;
+    async fn next_due(&self, channel: Option<&str>) -> StoreResult<Option<Timestamp>> {
+        let query = sqlx::query_scalar(sql!("next_due")).bind(channel);
+        let next: Option<i64> = query.fetch_one(&self.readers).await?;
         Ok(next.map(Timestamp::from_micros))
     }
 }

@@ -90,8 +90,8 @@ impl ModelStore for SqliteStore {
         Ok(())
     }
 
-    async fn latest_models(&self) -> StoreResult<Vec<StoredModel>> {
-        let rows = sqlx::query(sql!("latest_models")).fetch_all(&self.readers).await?;
+    async fn models_at(&self, at: Timestamp) -> StoreResult<Vec<StoredModel>> {
+        let rows = sqlx::query(sql!("models_at")).bind(at.as_micros()).fetch_all(&self.readers).await?;
         rows.iter()
             .map(|row| {
                 Ok(StoredModel {
