@@ -27,3 +27,4 @@ pub mod template;
 pub mod unsubscribe;
 
 pub mod diagnostic;
+pub mod secret;
