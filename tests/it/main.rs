@@ -1,1 +1,4 @@
-
+mod http_server;
+mod http_world;
+mod tracking_api;
+mod unsubscribe_page;
