@@ -44,7 +44,9 @@ impl Sender {
 }
 
 fn mailbox(key: &str, text: &str) -> Result<Mailbox, String> {
-    let wrong = |e: &dyn std::fmt::Display| format!("`{key} = {text:?}` is not a mail address ({e}); write `Name <name@domain>`");
+    let wrong = |e: &dyn std::fmt::Display| {
+        format!("`{key} = {text:?}` is not a mail address ({e}); write `Name <name@domain>`")
+    };
     let parsed: Mailbox = text.parse().map_err(|e| wrong(&e))?;
     let email = address(&parsed.email.to_string()).map_err(|e| wrong(&e))?;
     Ok(Mailbox::new(parsed.name.map(|name| one_line(&name, MAX_NAME)), email))

@@ -26,6 +26,14 @@ use crate::domain::delivery::{Doubt, Outcome};
 pub struct JournalConfig {
     /// The file; created when missing, with its folder. No default: it should be a place that somebody looks at.
     pub path: PathBuf,
+    /// The names that rules may use, as if these were receivers. Default `["crm"]`, which the shipped rules name.
+    #[serde(default = "default_endpoints")]
+    pub endpoints: Vec<String>,
+}
+
+/// What the shipped rules name.
+pub fn default_endpoints() -> Vec<String> {
+    vec!["crm".to_owned()]
 }
 
 /// The channel.
@@ -57,7 +65,8 @@ struct KeyOfLine {
 impl Journal {
     pub(super) fn open(config: &JournalConfig) -> Result<Self, String> {
         let path = config.path.clone();
-        let lines = open_lines(&path).map_err(|e| format!("cannot open the webhook journal {}: {e}", path.display()))?;
+        let lines =
+            open_lines(&path).map_err(|e| format!("cannot open the webhook journal {}: {e}", path.display()))?;
         Ok(Journal { file: Arc::new(Mutex::new(lines)), path })
     }
 }

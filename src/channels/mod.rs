@@ -19,6 +19,8 @@ pub mod smtp;
 pub mod template;
 pub mod webhook;
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -84,6 +86,16 @@ pub enum WebhookConfig {
     Journal(journal::JournalConfig),
     /// To the receivers.
     Http(webhook::HttpConfig),
+}
+
+impl WebhookConfig {
+    /// What rules may name.
+    pub fn endpoint_names(&self) -> BTreeSet<String> {
+        match self {
+            WebhookConfig::Journal(journal) => journal.endpoints.iter().cloned().collect(),
+            WebhookConfig::Http(http) => http.endpoints.iter().map(|endpoint| endpoint.name.clone()).collect(),
+        }
+    }
 }
 
 /// Looks up environment variables for secrets.

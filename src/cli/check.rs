@@ -56,7 +56,10 @@ impl Check {
             }
             let n_segments = written.book.segment_names().count();
             let n_templates = written.templates.cards().len();
-            println!("{} rules, {n_segments} segments, {n_templates} templates: {n_errors} errors, {n_warnings} warnings", rules.len());
+            println!(
+                "{} rules, {n_segments} segments, {n_templates} templates: {n_errors} errors, {n_warnings} warnings",
+                rules.len()
+            );
         }
         Ok(if n_errors == 0 { Ended::Well } else { Ended::FoundWrong })
     }

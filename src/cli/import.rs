@@ -21,7 +21,9 @@ use crate::pipeline::ingest::import;
 /// Import a file through a source of the configuration. Importing the same data again changes nothing; an import that
 /// was stopped goes on where it stopped.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  rekindle import --config docs/guide/examples/online_retail.toml --file online_retail.csv.gz --json")]
+#[command(
+    after_help = "Example:\n  rekindle import --config docs/guide/examples/online_retail.toml --file online_retail.csv.gz --json"
+)]
 pub(super) struct Import {
     #[command(flatten)]
     common: Common,
@@ -92,7 +94,11 @@ impl Import {
         } else {
             println!("{} rows read from {}, {seconds:.1} s", grouped(counts.n_records), source.name);
             println!("{} events, {} of them new", grouped(counts.n_facts), grouped(n_new));
-            println!("{} orders, {} refunds", grouped(new(names::ORDER_COMPLETED)), grouped(new(names::ORDER_REFUNDED)));
+            println!(
+                "{} orders, {} refunds",
+                grouped(new(names::ORDER_COMPLETED)),
+                grouped(new(names::ORDER_REFUNDED))
+            );
             println!("{} duplicate rows dropped", grouped(counts.n_duplicate_records));
             println!("{} rows put aside in this run; all of this source by reason:", grouped(counts.n_quarantined));
             for (_, reason, n) in &quarantined {
@@ -106,7 +112,9 @@ impl Import {
         let names: Vec<&str> = config.sources.iter().map(|s| s.name.as_str()).collect();
         match (&self.source, &config.sources[..]) {
             (None, [only]) => Ok(only),
-            (None, []) => anyhow::bail!("{} has no [[sources]]; see docs/guide/import.md", self.common.config.display()),
+            (None, []) => {
+                anyhow::bail!("{} has no [[sources]]; see docs/guide/import.md", self.common.config.display())
+            }
             (None, _) => anyhow::bail!("say which source with --source: {}", names.join(", ")),
             (Some(name), sources) => sources.iter().find(|s| s.name == *name).with_context(|| {
                 let meant = did_you_mean(name, names.iter().copied());

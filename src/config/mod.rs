@@ -10,6 +10,8 @@ use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
+use crate::channels::journal::{JournalConfig, default_endpoints};
+use crate::channels::mailbox::FolderConfig;
 use crate::channels::{EmailConfig, WebhookConfig};
 use crate::connectors::SourceConfig;
 use crate::domain::diagnostic::{Diagnostic, did_you_mean};
@@ -41,10 +43,10 @@ pub struct Config {
     pub schedule: ScheduleConfig,
     /// `[models]`
     pub models: ModelsConfig,
-    /// `[email]`
-    pub email: EmailConfig,
-    /// `[webhook]`
-    pub webhook: WebhookConfig,
+    /// `[email]`; left out, mail is written into a folder beside the data.
+    pub email: Option<EmailConfig>,
+    /// `[webhook]`; left out, webhooks are written into a file beside the data.
+    pub webhook: Option<WebhookConfig>,
     /// `[[sources]]`
     pub sources: Vec<SourceConfig>,
 }
@@ -82,6 +84,22 @@ impl Config {
         if problems.is_empty() { Ok(config) } else { Err(problems) }
     }
 
+    /// How mail leaves.
+    pub fn email(&self) -> EmailConfig {
+        let default = || {
+            let from = format!("\"{}\" <shop@localhost>", self.business.name.replace(['"', '\\'], ""));
+            EmailConfig::Folder(FolderConfig { path: self.store.path.join("mailbox"), from, reply_to: None })
+        };
+        self.email.clone().unwrap_or_else(default)
+    }
+
+    /// How webhooks leave.
+    pub fn webhook(&self) -> WebhookConfig {
+        let path = || self.store.path.join("webhooks.jsonl");
+        let default = || WebhookConfig::Journal(JournalConfig { path: path(), endpoints: default_endpoints() });
+        self.webhook.clone().unwrap_or_else(default)
+    }
+
     fn apply(&mut self, table: DeTable<'_>, reader: &Reader<'_>) -> Vec<Diagnostic> {
         let mut problems = Vec::new();
         for (key, value) in table {
@@ -107,8 +125,8 @@ impl Config {
             "contact" => self.contact = reader.section(value)?,
             "schedule" => self.schedule = reader.section(value)?,
             "models" => self.models = reader.section(value)?,
-            "email" => self.email = reader.section(value)?,
-            "webhook" => self.webhook = reader.section(value)?,
+            "email" => self.email = Some(reader.section(value)?),
+            "webhook" => self.webhook = Some(reader.section(value)?),
             "sources" => self.sources = reader.section(value)?,
             _ => return Err(None),
         }
@@ -150,7 +168,7 @@ impl Config {
         problems.extend(self.business.problems());
         problems.extend(self.http.problems());
         problems.extend(self.contact.problems());
-        problems.extend(self.models.validate());
+        problems.extend(self.models.problems());
         for source in &self.sources {
             problems.extend(source.validate());
         }
@@ -162,10 +180,10 @@ impl Config {
         join(&mut self.store.path);
         join(&mut self.files.rules);
         join(&mut self.files.templates);
-        if let EmailConfig::Folder(folder) = &mut self.email {
+        if let Some(EmailConfig::Folder(folder)) = &mut self.email {
             join(&mut folder.path);
         }
-        if let WebhookConfig::Journal(journal) = &mut self.webhook {
+        if let Some(WebhookConfig::Journal(journal)) = &mut self.webhook {
             join(&mut journal.path);
         }
         for source in &mut self.sources {

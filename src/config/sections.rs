@@ -42,6 +42,8 @@ impl Default for StoreConfig {
 pub struct BusinessConfig {
     /// What mails and pages call the company.
     pub name: String,
+    /// The postal address that many countries require in marketing mail.
+    pub address: Option<String>,
     /// The IANA zone whose days are "days" in history and whose clock `daily("09:00")` means.
     pub time_zone: String,
     /// ISO 4217; amounts in other currencies are kept apart.
@@ -50,7 +52,12 @@ pub struct BusinessConfig {
 
 impl Default for BusinessConfig {
     fn default() -> Self {
-        BusinessConfig { name: "Our shop".to_owned(), time_zone: "UTC".to_owned(), currency: "EUR".to_owned() }
+        BusinessConfig {
+            name: "Our shop".to_owned(),
+            address: None,
+            time_zone: "UTC".to_owned(),
+            currency: "EUR".to_owned(),
+        }
     }
 }
 
@@ -124,7 +131,8 @@ impl HttpConfig {
 
     pub(super) fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
-        let development = |k: &WriteKeyConfig| matches!(&k.key, crate::domain::secret::Secret::Inline(t) if t == DEVELOPMENT_KEY);
+        let development =
+            |k: &WriteKeyConfig| matches!(&k.key, crate::domain::secret::Secret::Inline(t) if t == DEVELOPMENT_KEY);
         if !self.listen.ip().is_loopback() && self.write_keys.iter().any(development) {
             problems.push(format!(
                 "http.listen is {} and the write key is `dev`, which everybody knows; set a key of your own in \
@@ -233,7 +241,10 @@ pub struct CapConfig {
 impl Default for ContactConfig {
     fn default() -> Self {
         ContactConfig {
-            quiet_hours: Switch::On(QuietHoursConfig { from: Time::constant(21, 0, 0, 0), to: Time::constant(8, 0, 0, 0) }),
+            quiet_hours: Switch::On(QuietHoursConfig {
+                from: Time::constant(21, 0, 0, 0),
+                to: Time::constant(8, 0, 0, 0),
+            }),
             cap: Switch::On(CapConfig { messages: 2, days: 7 }),
         }
     }
@@ -258,7 +269,9 @@ impl ContactConfig {
     pub(super) fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
         if matches!(self.quiet_hours, Switch::Off(true)) || matches!(self.cap, Switch::Off(true)) {
-            problems.push("contact: say what is to hold, or `false` to switch it off; `true` alone says nothing".to_owned());
+            problems.push(
+                "contact: say what is to hold, or `false` to switch it off; `true` alone says nothing".to_owned(),
+            );
         }
         if let Switch::On(cap) = &self.cap {
             if cap.messages == 0 || cap.days == 0 {

@@ -63,3 +63,25 @@ pub trait Connector: Send {
     /// The next batch after `cursor` (`None`: from the beginning). `now` is when the facts are received.
     async fn pull(&mut self, cursor: Option<&str>, now: Timestamp) -> Result<Batch, ConnectorError>;
 }
+/// (stub)
+#[derive(Clone, Debug, serde::Deserialize)]
+pub struct SourceConfig {
+    #[doc = "x"]
+    pub name: String,
+    #[doc = "x"]
+    pub path: Option<std::path::PathBuf>,
+}
+impl SourceConfig {
+    #[doc = "x"]
+    pub fn validate(&self) -> Vec<String> {
+        vec![]
+    }
+    #[doc = "x"]
+    pub fn open(
+        &self,
+        _: Option<&std::path::Path>,
+        _: &crate::domain::clock::Business,
+    ) -> Result<Box<dyn Connector>, ConnectorError> {
+        Err(ConnectorError::Invalid(String::new()))
+    }
+}

@@ -43,7 +43,8 @@ impl Engine {
     ) -> anyhow::Result<()> {
         let mut write_keys = Vec::new();
         for key in &config.http.write_keys {
-            let text = key.key.resolve(&|name| environment(name)).map_err(|e| anyhow::anyhow!("http.write_keys: {e}"))?;
+            let text =
+                key.key.resolve(&|name| environment(name)).map_err(|e| anyhow::anyhow!("http.write_keys: {e}"))?;
             write_keys.push(WriteKey { key: text, source: key.source.clone() });
         }
         let state = ApiState {

@@ -46,7 +46,7 @@ pub fn read_written(config: &Config, business: &Business) -> Written {
     let (templates, mut diagnostics) = Templates::load(&config.files.templates);
     let vocabulary = Vocabulary {
         templates: templates.cards().clone(),
-        webhooks: config.webhook.endpoint_names(),
+        webhooks: config.webhook().endpoint_names(),
         zone: business.zone.clone(),
     };
     let book = RuleBook::load(&config.files.rules, &vocabulary, None);
@@ -90,11 +90,15 @@ impl Engine {
         tasks.spawn(settling);
 
         let cards = templates.cards().clone();
-        let letterhead = Letterhead { business_name: config.business.name.clone() };
+        let letterhead = Letterhead {
+            name: config.business.name.clone(),
+            address: config.business.address.clone(),
+            zone: business.zone.clone(),
+        };
         let secrets = |name: &str| environment(name);
-        let email = open_email(&config.email, SharedTemplates::new(templates), letterhead, &secrets)
+        let email = open_email(&config.email(), SharedTemplates::new(templates), letterhead, &secrets)
             .map_err(anyhow::Error::msg)?;
-        let webhook = open_webhook(&config.webhook, &secrets).map_err(anyhow::Error::msg)?;
+        let webhook = open_webhook(&config.webhook(), &secrets).map_err(anyhow::Error::msg)?;
         let channels: Vec<Arc<dyn Channel>> = vec![
             Arc::from(email),
             Arc::from(webhook),

@@ -17,6 +17,7 @@ pub mod windows;
 #[cfg(test)]
 mod tests;
 
+use jiff::civil::Time;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -30,15 +31,41 @@ pub use lifetime_value::LifetimeValueConfig;
 pub use tier::TierConfig;
 
 /// What `[models]` says about the kinds themselves. Every section may be left out.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ModelsConfig {
+    /// When everybody is scored anew and segments follow the passing of days, in the business's zone. Default `03:00`:
+    /// after midnight's imports and before the first campaign of the morning.
+    pub rescore: Time,
     /// `[models.tier]`: gold, silver, bronze by thresholds or by shares of the customers.
     pub tier: TierConfig,
     /// `[models.churn_risk]`: the horizon and the bands.
     pub churn_risk: ChurnRiskConfig,
     /// `[models.lifetime_value]`: the horizon.
     pub lifetime_value: LifetimeValueConfig,
+}
+
+impl Default for ModelsConfig {
+    fn default() -> Self {
+        ModelsConfig {
+            rescore: Time::constant(3, 0, 0, 0),
+            tier: TierConfig::default(),
+            churn_risk: ChurnRiskConfig::default(),
+            lifetime_value: LifetimeValueConfig::default(),
+        }
+    }
+}
+
+impl ModelsConfig {
+    /// Everything that is wrong, naming the keys.
+    pub fn problems(&self) -> Vec<String> {
+        let checks = [
+            ("tier", self.tier.check()),
+            ("churn_risk", self.churn_risk.check()),
+            ("lifetime_value", self.lifetime_value.check()),
+        ];
+        checks.into_iter().filter_map(|(section, check)| Some(format!("models.{section}: {}", check.err()?))).collect()
+    }
 }
 
 /// The registry: every model that this version has, in the order of [`ScoreKind::ALL`].

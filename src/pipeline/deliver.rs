@@ -255,9 +255,7 @@ impl Pipeline {
 fn after_attempt(delivery: &Delivery, outcome: Outcome, now: Timestamp) -> Move {
     let n_attempts = delivery.n_attempts + 1;
     match outcome {
-        Outcome::Sent { receipt } => {
-            settle(delivery, DeliveryState::Sent, None, None, Some(receipt), true, now)
-        }
+        Outcome::Sent { receipt } => settle(delivery, DeliveryState::Sent, None, None, Some(receipt), true, now),
         Outcome::Failed { why } => settle(delivery, DeliveryState::Failed, None, Some(why), None, true, now),
         Outcome::Unknown { why } => settle(delivery, DeliveryState::Unknown, None, Some(why), None, true, now),
         Outcome::Retry { after, why } => {

@@ -78,11 +78,7 @@ impl Pipeline {
     }
 
     /// Keeps the first of each message. The same id with another body is no repetition: it is put aside, not dropped.
-    async fn drop_duplicates(
-        &self,
-        records: Vec<LogRecord>,
-        now: Timestamp,
-    ) -> Result<Vec<LogRecord>, PipelineError> {
+    async fn drop_duplicates(&self, records: Vec<LogRecord>, now: Timestamp) -> Result<Vec<LogRecord>, PipelineError> {
         let keys: Vec<[u8; 16]> = records.iter().map(|r| r.fact.dedupe_key()).collect();
         let mut known = self.store.known_keys(&keys).await?;
         let mut fresh = Vec::with_capacity(records.len());
@@ -152,7 +148,10 @@ impl Pipeline {
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "a decision has this many sides, and a struct would only rename them")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a decision has this many sides, and a struct would only rename them"
+    )]
     fn ask(
         &self,
         work: &mut Workbook,

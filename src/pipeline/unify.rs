@@ -16,7 +16,7 @@ use crate::stores::{Commit, CustomerState, LedgerView};
 
 /// What a batch works on.
 #[derive(Default)]
-pub struct Workbook {
+pub(super) struct Workbook {
     /// The customers as they are by now; only living ones.
     pub states: HashMap<CustomerId, CustomerState>,
     /// What the ledger knows of them.
@@ -32,7 +32,7 @@ pub struct Workbook {
 
 impl Workbook {
     /// With the handles and customers that were found for the batch.
-    pub fn new(
+    pub(super) fn new(
         identities: HashMap<Identity, CustomerId>,
         states: HashMap<CustomerId, CustomerState>,
         ledger: HashMap<CustomerId, LedgerView>,
@@ -43,7 +43,7 @@ impl Workbook {
     }
 
     /// Files `fact` under its customer and folds it. Says whose it is; `None` for an event without identities.
-    pub fn take(&mut self, position: i64, fact: Fact, business: &Business) -> Option<CustomerId> {
+    pub(super) fn take(&mut self, position: i64, fact: Fact, business: &Business) -> Option<CustomerId> {
         let id = Event::id_of(&fact);
         let customer = (!fact.identities.is_empty()).then(|| self.customer_of(&fact, &id.to_string()));
         let event = Event { id, customer, fact };
@@ -132,7 +132,7 @@ impl Workbook {
     }
 
     /// The commit, with every changed customer as it is now.
-    pub fn finish(mut self) -> Commit {
+    pub(super) fn finish(mut self) -> Commit {
         let changed = self.changed.iter().filter_map(|id| self.states.remove(id));
         self.commit.customers.extend(changed);
         self.commit

@@ -341,8 +341,10 @@ pub trait ReadStore: Send + Sync {
     async fn ledger_counts(&self) -> StoreResult<Vec<LedgerCount>>;
     /// Tasks for people, newest first.
     async fn open_tasks(&self, max: u32) -> StoreResult<Vec<Task>>;
-    /// How many customers and events there are.
-    async fn totals(&self) -> StoreResult<(u64, u64)>;
+    /// How many events of each name there are, whoever's they are.
+    async fn event_counts(&self) -> StoreResult<BTreeMap<String, u64>>;
+    /// Customers to list: whose name, email or handle contains `text`, or all; newest first.
+    async fn find_customers(&self, text: Option<&str>, max: u32) -> StoreResult<Vec<CustomerState>>;
 }
 
 /// The memory behind the log. One writer at a time; readers beside it.

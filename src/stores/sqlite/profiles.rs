@@ -230,7 +230,7 @@ pub(super) async fn set_meta(tx: &mut Transaction<'_, Sqlite>, key: &str, value:
     Ok(())
 }
 
-fn state(row: &SqliteRow) -> StoreResult<CustomerState> {
+pub(super) fn state(row: &SqliteRow) -> StoreResult<CustomerState> {
     Ok(CustomerState {
         customer: CustomerId::from_bytes(bytes(row, "id")?),
         created_at: timestamp(row, "created_at")?,

@@ -1,17 +1,20 @@
 //! Looking: what listings, `why` and `rebuild` read.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use super::ledger::delivery;
+use super::profiles::state;
 use super::{SqliteStore, bytes, from_json, optional_bytes, sql, timestamp};
 use crate::domain::clock::Timestamp;
 use crate::domain::delivery::{Delivery, Firing};
 use crate::domain::event::Event;
 use crate::domain::id::{CustomerId, DeliveryId, EventId, FiringId, SignalId};
 use crate::domain::segment::{Signal, Transition};
-use crate::stores::{Attempt, DeliveryFilter, LedgerCount, ReadStore, StoreResult, Task};
+use crate::stores::{Attempt, CustomerState, DeliveryFilter, LedgerCount, ReadStore, StoreResult, Task};
 
 #[async_trait]
 impl ReadStore for SqliteStore {
@@ -113,11 +116,15 @@ impl ReadStore for SqliteStore {
             .collect()
     }
 
-    async fn totals(&self) -> StoreResult<(u64, u64)> {
-        let statement =
-            "SELECT (SELECT count(*) FROM customers WHERE merged_into IS NULL), (SELECT count(*) FROM events)";
-        let (customers, events): (i64, i64) = sqlx::query_as(statement).fetch_one(&self.readers).await?;
-        Ok((customers.cast_unsigned(), events.cast_unsigned()))
+    async fn event_counts(&self) -> StoreResult<BTreeMap<String, u64>> {
+        let rows: Vec<(String, i64)> =
+            sqlx::query_as("SELECT name, count(*) FROM events GROUP BY name").fetch_all(&self.readers).await?;
+        Ok(rows.into_iter().map(|(name, n)| (name, n.cast_unsigned())).collect())
+    }
+
+    async fn find_customers(&self, text: Option<&str>, max: u32) -> StoreResult<Vec<CustomerState>> {
+        let query = sqlx::query(sql!("find_customers")).bind(text).bind(max);
+        query.fetch_all(&self.readers).await?.iter().map(state).collect()
     }
 }
 
