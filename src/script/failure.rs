@@ -70,7 +70,8 @@ fn describe(error: &EvalAltResult) -> String {
         EvalAltResult::ErrorFunctionNotFound(signature, _) => unfitting(signature),
         EvalAltResult::ErrorVariableNotFound(name, _) => format!("unknown variable `{name}`"),
         EvalAltResult::ErrorModuleNotFound(name, _) => format!("unknown module `{name}`"),
-        EvalAltResult::ErrorMismatchDataType(wanted, got, _) | EvalAltResult::ErrorMismatchOutputType(wanted, got, _) => {
+        EvalAltResult::ErrorMismatchDataType(wanted, got, _)
+        | EvalAltResult::ErrorMismatchOutputType(wanted, got, _) => {
             format!("expected {}, not {}", kind(wanted), kind(got))
         }
         EvalAltResult::ErrorStackOverflow(_) => "the functions call each other too deep".to_owned(),
