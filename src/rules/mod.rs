@@ -53,8 +53,8 @@ const COMMON_EVENTS: [&str; 12] = [
     "Product Viewed",
     "Products Searched",
     "Review Submitted",
-    "Ticket Opened",
-    "Ticket Closed",
+    "Support Ticket Opened",
+    "Support Ticket Closed",
 ];
 
 /// Everything that a file under check may refer to.
