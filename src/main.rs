@@ -1,4 +1,4 @@
-//! The `rekindle` command.
+//! Hands over to the command line; everything else is in the library.
 
 use std::process::ExitCode;
 

@@ -23,10 +23,10 @@ impl Check {
     pub(super) fn run(self) -> anyhow::Result<Ended> {
         let config = load_config(&self.listing.common.config)?;
         let business = config.business.business().map_err(anyhow::Error::msg)?;
-        let written = read_written(&config, &business);
+        let written = read_written(&config);
         let n_errors = written.diagnostics.iter().filter(|d| d.severity == Severity::Error).count();
         let n_warnings = written.diagnostics.len() - n_errors;
-        let rules = &written.book.rules;
+        let rules: Vec<_> = written.book.rules().collect();
         let now = SystemClock.now();
         let runs = |trigger: &Trigger| match trigger {
             Trigger::Schedule { cron } => Schedule::parse(cron, business.zone.clone())
@@ -47,7 +47,7 @@ impl Check {
             for diagnostic in &written.diagnostics {
                 println!("{diagnostic}\n");
             }
-            for rule in rules {
+            for rule in &rules {
                 println!("{:<22} {}", rule.id, rule.card.trigger);
                 let runs = runs(&rule.card.trigger);
                 if !runs.is_empty() {

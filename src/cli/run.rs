@@ -36,7 +36,7 @@ impl Run {
         let engine = Arc::new(Engine::open(&config, Arc::new(SystemClock), &lookup).await?);
         tracing::info!(
             http.listen = %listen,
-            n_rules = engine.pipeline.context().book.rules.len(),
+            n_rules = engine.pipeline.context().book.rules().count(),
             "rekindle is running; Ctrl-C stops it"
         );
         let stop = stop_on_signal()?;

@@ -22,10 +22,10 @@ impl Test {
     pub(super) fn run(self) -> anyhow::Result<Ended> {
         let config = load_config(&self.listing.common.config)?;
         let business = config.business.business().map_err(anyhow::Error::msg)?;
-        let written = read_written(&config, &business);
+        let written = read_written(&config);
         if let Some(name) = &self.rule {
             anyhow::ensure!(
-                written.book.rules.iter().any(|r| r.id == *name),
+                written.book.rule(name).is_some(),
                 "there is no usable rule `{name}` in {}; `rekindle check` says what is wrong",
                 config.files.rules.display()
             );

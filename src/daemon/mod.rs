@@ -42,15 +42,15 @@ pub struct Written {
 }
 
 /// Reads rules and templates; what is broken is reported, the rest is used.
-pub fn read_written(config: &Config, business: &Business) -> Written {
+pub fn read_written(config: &Config) -> Written {
     let (templates, mut diagnostics) = Templates::load(&config.files.templates);
     let vocabulary = Vocabulary {
         templates: templates.cards().clone(),
         webhooks: config.webhook().endpoint_names(),
-        zone: business.zone.clone(),
+        ..Vocabulary::default()
     };
     let book = RuleBook::load(&config.files.rules, &vocabulary, None);
-    diagnostics.extend(book.diagnostics.iter().cloned());
+    diagnostics.extend(book.diagnostics().iter().cloned());
     Written { book, templates, diagnostics }
 }
 
@@ -74,7 +74,7 @@ impl Engine {
     /// or an unusable store is an error.
     pub async fn open(config: &Config, clock: Arc<dyn Clock>, environment: &Environment) -> anyhow::Result<Self> {
         let business = Arc::new(config.business.business().map_err(anyhow::Error::msg)?);
-        let Written { book, templates, diagnostics } = read_written(config, &business);
+        let Written { book, templates, diagnostics } = read_written(config);
         for problem in diagnostics.iter().filter(|d| d.severity == Severity::Error) {
             tracing::warn!(file = %problem.file, "{problem}");
         }
@@ -196,7 +196,7 @@ fn schedules(
     let cron = format!("{} {} * * *", at.minute(), at.hour());
     let rescore = Schedule::parse(&cron, business.zone.clone()).map_err(anyhow::Error::msg)?;
     let mut all = vec![(RESCORE.to_owned(), rescore, None)];
-    for rule in &book.rules {
+    for rule in book.rules() {
         if let Trigger::Schedule { cron } = &rule.card.trigger {
             let schedule = Schedule::parse(cron, business.zone.clone()).map_err(anyhow::Error::msg)?;
             all.push((rule.id.clone(), schedule, Some(rule.card.max_lateness)));

@@ -142,7 +142,7 @@ impl Pipeline {
     pub(super) fn wake_by_signals(&self, work: &mut Workbook, now: Timestamp, context: &DecisionContext) {
         for signal in work.commit.signals.clone() {
             let occasion = Occasion { name: format!("signal:{}", signal.id), at: signal.at };
-            for rule in context.book.rules.iter().filter(|rule| waits_for(rule, &signal)) {
+            for rule in context.book.rules().filter(|rule| waits_for(rule, &signal)) {
                 self.ask(work, signal.customer, rule, &occasion, None, now, context);
             }
         }

@@ -168,5 +168,5 @@ pub fn ledger_since(context: &DecisionContext, now: Timestamp) -> Timestamp {
 /// The rules that an event of this name wakes.
 pub fn woken_by_event<'a>(context: &'a DecisionContext, name: &str) -> impl Iterator<Item = &'a Arc<Rule>> {
     let wakes = move |rule: &&Arc<Rule>| matches!(&rule.card.trigger, crate::domain::rule::Trigger::On { event } if event == name);
-    context.book.rules.iter().filter(wakes)
+    context.book.rules().filter(wakes)
 }

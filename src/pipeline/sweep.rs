@@ -13,6 +13,7 @@ use super::unify::Workbook;
 use super::{DecisionContext, Pipeline, PipelineError};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::CustomerId;
+use crate::domain::subject::Subject;
 use crate::models::{CustomerFacts, Dataset, Fitted};
 use crate::rules::Rule;
 use crate::stores::{Commit, CustomerState, StoredModel, TickProgress};
@@ -77,7 +78,7 @@ impl Pipeline {
             return Ok(());
         }
         let context = self.context();
-        let Some(rule) = context.book.rules.iter().find(|rule| rule.id == tick.schedule) else {
+        let Some(rule) = context.book.rule(&tick.schedule) else {
             // The rule was removed between tick and sweep.
             let done = TickProgress { done_at: Some(self.clock.now()), ..tick };
             return Ok(self.store.commit_batch(&Commit { tick: Some(done), ..Commit::default() }).await?);
@@ -100,7 +101,7 @@ impl Pipeline {
                 .iter()
                 .filter(|state| {
                     let subject = subject(state, None, now, context);
-                    may_ask(rule, &subject, &occasion.name, None) && rule.matches(&subject)
+                    may_ask(rule, &subject, &occasion.name, None) && self.matches(rule, &subject)
                 })
                 .collect();
             let ids: Vec<CustomerId> = asked.iter().map(|state| state.customer).collect();
@@ -116,6 +117,14 @@ impl Pipeline {
             self.store.commit_batch(&commit).await?;
         }
         Ok(())
+    }
+
+    /// A script that fails is worth a word in the log, and matches nobody.
+    fn matches(&self, rule: &Rule, subject: &Subject) -> bool {
+        rule.matches(subject).unwrap_or_else(|error| {
+            tracing::warn!(rule.id = %rule.id, error = %error, "a rule failed; it did nothing for this customer");
+            false
+        })
     }
 
     /// After an import: fits the models on what is known now and settles scores and segments without waking a rule.
