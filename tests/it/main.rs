@@ -2,9 +2,12 @@
 
 mod architecture;
 mod data_sets;
+mod deciding;
 mod http_server;
 mod http_world;
 mod not_run;
 mod rust_source;
 mod tracking_api;
+mod unifying;
 mod unsubscribe_page;
+mod world;
