@@ -7,6 +7,7 @@ mod http_server;
 mod http_world;
 mod not_run;
 mod rust_source;
+mod store_conformance;
 mod tracking_api;
 mod unifying;
 mod unsubscribe_page;

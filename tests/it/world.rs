@@ -60,6 +60,7 @@ impl World {
             extra_config: extra_config.to_owned(),
             n_messages: 0,
         };
+        fs::create_dir_all(world.dir.path().join("rules")).unwrap();
         for (name, source) in files {
             world.write_rule(name, source);
         }
@@ -196,9 +197,10 @@ impl World {
         paths.iter().map(|p| fs::read_to_string(p).unwrap()).collect()
     }
 
-    /// To whom mails left.
+    /// The addresses that mails left for.
     pub fn recipients(&self) -> Vec<String> {
-        let to = |mail: &String| mail.lines().find_map(|l| l.strip_prefix("To: ").map(str::to_owned)).unwrap();
+        let address = |line: &str| line.rsplit('<').next().unwrap().trim_end_matches('>').to_owned();
+        let to = |mail: &String| mail.lines().find_map(|l| l.strip_prefix("To: ").map(address)).unwrap();
         self.mails().iter().map(to).collect()
     }
 }
