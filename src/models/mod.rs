@@ -41,6 +41,20 @@ pub struct ModelsConfig {
     pub lifetime_value: LifetimeValueConfig,
 }
 
+impl ModelsConfig {
+    /// Everything that is wrong with it, naming section and key; empty when nothing is.
+    pub fn check(&self) -> Vec<String> {
+        let sections = [
+            ("tier", self.tier.check()),
+            ("churn_risk", self.churn_risk.check()),
+            ("lifetime_value", self.lifetime_value.check()),
+        ];
+        let wrong =
+            |(section, checked): (&str, Result<(), String>)| Some(format!("models.{section}: {}", checked.err()?));
+        sections.into_iter().filter_map(wrong).collect()
+    }
+}
+
 /// The registry: every model that this version has, in the order of [`ScoreKind::ALL`].
 pub fn all(config: &ModelsConfig) -> Vec<Box<dyn Model>> {
     vec![
