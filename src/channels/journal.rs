@@ -22,10 +22,16 @@ use crate::domain::delivery::{Doubt, Outcome};
 
 /// `[webhook] kind = "journal"`
 #[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub struct JournalConfig {
-    /// The file; created when missing, with its folder. No default: it should be a place that somebody looks at.
+    /// The file; created when missing, with its folder. Default `rekindle-data/webhooks.jsonl`, beside the default store.
     pub path: PathBuf,
+}
+
+impl Default for JournalConfig {
+    fn default() -> Self {
+        JournalConfig { path: PathBuf::from("rekindle-data/webhooks.jsonl") }
+    }
 }
 
 /// The channel.
@@ -57,7 +63,8 @@ struct KeyOfLine {
 impl Journal {
     pub(super) fn open(config: &JournalConfig) -> Result<Self, String> {
         let path = config.path.clone();
-        let lines = open_lines(&path).map_err(|e| format!("cannot open the webhook journal {}: {e}", path.display()))?;
+        let lines =
+            open_lines(&path).map_err(|e| format!("cannot open the webhook journal {}: {e}", path.display()))?;
         Ok(Journal { file: Arc::new(Mutex::new(lines)), path })
     }
 }

@@ -16,8 +16,8 @@ use tokio::time::timeout;
 
 use super::config::{SmtpConfig, Tls};
 use super::implicit_tls;
-use crate::channels::Environment;
 use crate::channels::header::one_line;
+use crate::channels::{Environment, limit};
 use crate::domain::delivery::Outcome;
 
 /// Characters of a server's answer that are kept.
@@ -89,7 +89,9 @@ impl From<Error> for Trouble {
     fn from(error: Error) -> Self {
         let words = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
         match error.status() {
-            Some(code) => Trouble::Refused { code: code.into(), text: one_line(&format!("{code} {words}"), MAX_ANSWER) },
+            Some(code) => {
+                Trouble::Refused { code: code.into(), text: one_line(&format!("{code} {words}"), MAX_ANSWER) }
+            }
             None => Trouble::Lost(one_line(&format!("connection to the mail server lost: {words}"), MAX_ANSWER)),
         }
     }
@@ -125,9 +127,9 @@ impl Relay {
             hello: hello(config.hello.as_deref())?,
             credentials,
             timeouts: Timeouts {
-                connect: limit("connect_timeout", config.connect_timeout)?,
-                command: limit("command_timeout", config.command_timeout)?,
-                content: limit("content_timeout", config.content_timeout)?,
+                connect: limit("connect_timeout", config.connect_timeout, SignedDuration::from_mins(1))?,
+                command: limit("command_timeout", config.command_timeout, SignedDuration::from_mins(1))?,
+                content: limit("content_timeout", config.content_timeout, SignedDuration::from_mins(5))?,
             },
         })
     }
@@ -137,7 +139,9 @@ impl Relay {
         let retry = |why: String| Outcome::Retry { after: None, why };
         let tcp = timeout(self.timeouts.connect, TcpStream::connect((self.host.as_str(), self.port)))
             .await
-            .map_err(|_| retry(format!("{}:{} did not answer within {:?}", self.host, self.port, self.timeouts.connect)))?
+            .map_err(|_| {
+                retry(format!("{}:{} did not answer within {:?}", self.host, self.port, self.timeouts.connect))
+            })?
             .map_err(|e| retry(format!("cannot reach {}:{}: {e}", self.host, self.port)))?;
         // lettre writes content and final dot separately: without this the dot waits 40 ms for an acknowledgement.
         tcp.set_nodelay(true).map_err(|e| retry(format!("cannot prepare the connection: {e}")))?;
@@ -166,7 +170,8 @@ impl Relay {
     async fn upgrade(&self, connection: &mut Connection) -> Result<(), Outcome> {
         let Some(parameters) = self.tls_parameters.clone() else { return Ok(()) };
         if !connection.smtp.can_starttls() {
-            let why = format!("{} does not offer STARTTLS; nothing is sent in the clear (see `tls` in `[email]`)", self.host);
+            let why =
+                format!("{} does not offer STARTTLS; nothing is sent in the clear (see `tls` in `[email]`)", self.host);
             return Err(Outcome::Retry { after: None, why });
         }
         let upgraded = timeout(self.timeouts.command, connection.smtp.starttls(parameters, &self.hello)).await;
@@ -243,13 +248,6 @@ fn hello(name: Option<&str>) -> Result<ClientId, String> {
         }
         Some(name) => Err(format!("`hello = {name:?}` is not a host name")),
     }
-}
-
-fn limit(key: &str, configured: SignedDuration) -> Result<Duration, String> {
-    Duration::try_from(configured)
-        .ok()
-        .filter(|limit| !limit.is_zero())
-        .ok_or_else(|| format!("`{key}` must be longer than nothing, such as `10s`"))
 }
 
 fn tls_parameters(config: &SmtpConfig) -> Result<TlsParameters, String> {

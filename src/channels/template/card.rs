@@ -46,14 +46,11 @@ pub(super) fn read(file: &str, text: &str, problems: &mut Vec<Diagnostic>) -> Op
     }
     let topic = table.get("topic").and_then(|value| reader.topic(value));
     let optional = table.get("optional").map(|value| reader.names(value)).unwrap_or_default();
-    let class = match table.get("class") {
-        Some(value) => reader.class(value),
-        None => {
-            reader.complain(0..0, "`class` is missing".to_owned(), Some(CLASS_HELP.to_owned()));
-            None
-        }
+    let Some(class) = table.get("class") else {
+        reader.complain(0..0, "`class` is missing".to_owned(), Some(CLASS_HELP.to_owned()));
+        return None;
     };
-    Some(CardFile { class: class?, topic, optional })
+    Some(CardFile { class: reader.class(class)?, topic, optional })
 }
 
 struct Reader<'a> {
@@ -121,7 +118,8 @@ pub(super) fn at(file: &str, text: &str, offset: usize, message: String) -> Diag
     let before = text.get(..offset).unwrap_or(text);
     let line = before.matches('\n').count() + 1;
     let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
-    Diagnostic::error(file, message).at(u32::try_from(line).unwrap_or(u32::MAX), u32::try_from(column).unwrap_or(u32::MAX))
+    Diagnostic::error(file, message)
+        .at(u32::try_from(line).unwrap_or(u32::MAX), u32::try_from(column).unwrap_or(u32::MAX))
 }
 
 #[cfg(test)]

@@ -33,10 +33,11 @@ impl Templates {
         let mut cards = TemplateCards::new();
         let mut optional = BTreeMap::new();
         for name in folders(dir, &mut problems) {
-            let mut loader = Loader { name: &name, dir: dir.join(&name), environment: &mut environment, problems: vec![] };
-            let loaded = loader.load();
+            let mut loader =
+                Loader { name: &name, dir: dir.join(&name), environment: &mut environment, problems: vec![] };
+            let template = loader.load();
             let found = loader.problems;
-            if let Some((card, may_lack)) = loaded.filter(|_| found.iter().all(|p| p.severity != Severity::Error)) {
+            if let Some((card, may_lack)) = template.filter(|_| found.iter().all(|p| p.severity != Severity::Error)) {
                 optional.insert(name.clone(), may_lack);
                 cards.insert(name, card);
             }
@@ -79,7 +80,8 @@ fn folders(dir: &Path, problems: &mut Vec<Diagnostic>) -> BTreeSet<String> {
             names.insert(name);
         } else {
             let help = "use lower-case letters, digits, `_` and `-`, at most 64";
-            let problem = Diagnostic::error(entry.path().display().to_string(), format!("`{name}` cannot be a template's name"));
+            let problem =
+                Diagnostic::error(entry.path().display().to_string(), format!("`{name}` cannot be a template's name"));
             problems.push(problem.help(help));
         }
     }
@@ -107,7 +109,8 @@ impl Loader<'_> {
         }
         let (card, card_text) = (card?, card_text?);
         for (name, place) in card.optional.iter().filter(|(name, _)| !used.contains(name)) {
-            let mut problem = at(&self.path(CARD), &card_text, *place, format!("no part of the template uses `{name}`"));
+            let mut problem =
+                at(&self.path(CARD), &card_text, *place, format!("no part of the template uses `{name}`"));
             problem.help = did_you_mean(name, used.iter().map(String::as_str)).map(|u| format!("did you mean `{u}`?"));
             self.problems.push(problem);
         }
@@ -147,7 +150,9 @@ impl Loader<'_> {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => "is missing".to_owned(),
             Err(e) => format!("cannot be read: {e}"),
         };
-        self.problems.push(Diagnostic::error(path, problem).help("a template has template.toml, subject.txt, body.html and body.txt"));
+        self.problems.push(
+            Diagnostic::error(path, problem).help("a template has template.toml, subject.txt, body.html and body.txt"),
+        );
         None
     }
 
@@ -197,13 +202,15 @@ impl Loader<'_> {
         let file = self.path(part);
         match class {
             Some(MessageClass::Marketing) if !used && part != PARTS[0] => {
-                let problem = Diagnostic::error(file, "a marketing mail must say how to leave: `unsubscribe_url` is missing");
+                let problem =
+                    Diagnostic::error(file, "a marketing mail must say how to leave: `unsubscribe_url` is missing");
                 self.problems.push(problem.help("add a link to {{ unsubscribe_url }}"));
             }
             Some(class) if class != MessageClass::Marketing && used => {
                 let place = text.find("unsubscribe_url").unwrap_or(0);
                 let message = format!("a {} mail has no `unsubscribe_url`", class.as_str());
-                self.problems.push(at(&file, text, place, message).help("remove the link, or make the class `marketing`"));
+                self.problems
+                    .push(at(&file, text, place, message).help("remove the link, or make the class `marketing`"));
             }
             _ => {}
         }

@@ -78,7 +78,10 @@ impl Templates {
             problem.help("let the rule hand it over, or write `| default(\"…\")` behind it")
         })?;
         if body.len() > MAX_BODY {
-            return Err(Diagnostic::error(file, format!("renders to {} bytes; at most {MAX_BODY} can be sent", body.len())));
+            return Err(Diagnostic::error(
+                file,
+                format!("renders to {} bytes; at most {MAX_BODY} can be sent", body.len()),
+            ));
         }
         Ok(body)
     }

@@ -29,7 +29,8 @@ impl Answer {
             200..=299 => Outcome::Sent { receipt: said },
             300..=399 => {
                 let to = self.location.as_deref().unwrap_or("nowhere");
-                let why = format!("HTTP {status}: redirects to {to}, which is not followed; correct the endpoint's `url`");
+                let why =
+                    format!("HTTP {status}: redirects to {to}, which is not followed; correct the endpoint's `url`");
                 Outcome::Retry { after: None, why }
             }
             400 | 410 | 413 | 414 | 415 | 422 => Outcome::Failed { why: said },
