@@ -22,16 +22,18 @@ use crate::domain::delivery::{Doubt, Outcome};
 
 /// `[webhook] kind = "journal"`
 #[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 pub struct JournalConfig {
-    /// The file; created when missing, with its folder. Default `rekindle-data/webhooks.jsonl`, beside the default store.
+    /// The file; created when missing, with its folder. No default: it should be a place that somebody looks at.
     pub path: PathBuf,
+    /// The names that rules may use, as if these were receivers. Default `["crm"]`, which the shipped rules name.
+    #[serde(default = "default_endpoints")]
+    pub endpoints: Vec<String>,
 }
 
-impl Default for JournalConfig {
-    fn default() -> Self {
-        JournalConfig { path: PathBuf::from("rekindle-data/webhooks.jsonl") }
-    }
+/// What the shipped rules name.
+pub fn default_endpoints() -> Vec<String> {
+    vec!["crm".to_owned()]
 }
 
 /// The channel.

@@ -18,22 +18,15 @@ use crate::domain::delivery::{Doubt, Outcome};
 
 /// `[email] kind = "folder"`
 #[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 pub struct FolderConfig {
-    /// Where the `.eml` files go; created when missing. Default `rekindle-data/mailbox`, beside the default store.
+    /// Where the `.eml` files go; created when missing. No default: mail should not pile up in a place nobody named.
     pub path: PathBuf,
-    /// Who writes; its domain also names our Message-IDs. Default `Our shop <hello@shop.example>`, a domain that nobody can
-    /// own: a folder reaches nobody by itself.
+    /// Who writes: `Shop <hello@shop.example>`. No default: it is the company's name. Its domain also names our Message-IDs.
     pub from: String,
     /// Where answers go. Default: to `from`.
+    #[serde(default)]
     pub reply_to: Option<String>,
-}
-
-impl Default for FolderConfig {
-    fn default() -> Self {
-        let from = "Our shop <hello@shop.example>".to_owned();
-        FolderConfig { path: PathBuf::from("rekindle-data/mailbox"), from, reply_to: None }
-    }
 }
 
 /// The channel.

@@ -19,6 +19,7 @@ pub mod smtp;
 pub mod template;
 pub mod webhook;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -89,16 +90,13 @@ pub enum WebhookConfig {
     Http(webhook::HttpConfig),
 }
 
-/// Whoever configures nothing writes to nobody.
-impl Default for EmailConfig {
-    fn default() -> Self {
-        EmailConfig::Folder(mailbox::FolderConfig::default())
-    }
-}
-
-impl Default for WebhookConfig {
-    fn default() -> Self {
-        WebhookConfig::Journal(journal::JournalConfig::default())
+impl WebhookConfig {
+    /// What rules may name.
+    pub fn endpoint_names(&self) -> BTreeSet<String> {
+        match self {
+            WebhookConfig::Journal(journal) => journal.endpoints.iter().cloned().collect(),
+            WebhookConfig::Http(http) => http.endpoints.iter().map(|endpoint| endpoint.name.clone()).collect(),
+        }
     }
 }
 

@@ -250,7 +250,9 @@ async fn templates_can_be_replaced_while_the_channel_is_open() {
     };
     let shared = SharedTemplates::new(write("before"));
     let path = dir.path().join("mailbox");
-    let config = toml::from_str(&format!("kind = 'folder'\npath = {path:?}")).unwrap();
+    let config =
+        toml::from_str(&format!("kind = 'folder'\npath = {path:?}\nfrom = '\"Müller & Sons, Ltd\" <shop@localhost>'"))
+            .unwrap();
     let channel = rekindle::channels::open_email(&config, shared.clone(), letterhead(), &no_environment).unwrap();
     let mut subjects = BTreeMap::new();
     for (n, subject) in [(1, "before"), (2, "after")] {
@@ -266,7 +268,7 @@ async fn templates_can_be_replaced_while_the_channel_is_open() {
 fn a_wrong_mail_section_says_which_key_to_change() {
     let error = |toml: &str| open_email(toml).err().unwrap();
     assert!(
-        error("kind = 'folder'\nfrom = 'not an address'")
+        error("kind = 'folder'\npath = 'unused'\nfrom = 'not an address'")
             .starts_with("`from = \"not an address\"` is not a mail address")
     );
     assert!(error("kind = 'folder'\nfrm = 'a@b.example'").contains("unknown field `frm`"));

@@ -7,6 +7,7 @@ use rekindle::domain::delivery::{Doubt, Outcome};
 
 use super::mail::Mail;
 use super::*;
+use crate::not_run::not_run;
 use crate::servers::smtp::{AUTHORITY, Behaviour, SmtpServer, Tls};
 
 /// The channel to a server on `port`, with short waits; `more` is added to the section.
@@ -320,10 +321,9 @@ fn a_wrong_smtp_section_says_which_key_to_change() {
 
 /// Postfix's own test server, where the environment variable `REKINDLE_SMTP_SINK` names it.
 #[tokio::test]
-#[expect(clippy::print_stderr, reason = "what was not run is said")]
 async fn postfix_takes_our_mail() {
     let Some(sink) = std::env::var_os("REKINDLE_SMTP_SINK") else {
-        eprintln!("NOT RUN: smtp-sink: REKINDLE_SMTP_SINK does not name Postfix's smtp-sink");
+        not_run("smtp-sink", "REKINDLE_SMTP_SINK does not name Postfix's smtp-sink");
         return;
     };
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
