@@ -2,5 +2,9 @@
 
 mod architecture;
 mod data_sets;
+mod http_server;
+mod http_world;
 mod not_run;
 mod rust_source;
+mod tracking_api;
+mod unsubscribe_page;
