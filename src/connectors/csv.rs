@@ -2,8 +2,8 @@
 //!
 //! The one accident that CSV invites is a stray quote: by the letter of the format it swallows everything up to the next
 //! quote, maybe thousands of good rows. So a row that runs over several lines and then does not have the header's number
-//! of cells (or never ends) is taken back: its first line alone is put aside, and reading goes on at the second. A line is
-//! taken back at most once, so a hostile file costs twice its length at most.
+//! of cells, or never ends, or has text behind a closing quote, is taken back: its first line alone is put aside, and
+//! reading goes on at the second. A line is taken back at most once, so a hostile file costs twice its length at most.
 
 use std::io;
 use std::path::Path;
@@ -19,6 +19,7 @@ pub(super) struct CsvRecords {
     input: Input,
     reader: Reader,
     columns: Arc<[String]>,
+    delimiter: u8,
     /// Longest row in bytes, its line end included.
     n_bytes_max: usize,
     /// A last line without a line end may still be in the writer's hands: leave it for later.
@@ -60,6 +61,7 @@ impl CsvRecords {
             input,
             reader,
             columns: Arc::new([]),
+            delimiter,
             n_bytes_max,
             growing,
             line: 1,
@@ -199,8 +201,11 @@ impl Records for CsvRecords {
         Ok(Some(match scan {
             Scan::End => return Ok(None),
             Scan::Row { n_bytes, n_cells } => {
-                let wrong = n_cells != self.columns.len();
-                if wrong && may_take_back && several_lines(self, n_bytes) {
+                let wrong = |records: &Self| {
+                    n_cells != records.columns.len()
+                        || !is_well_quoted(&records.input.pending()[..n_bytes], records.delimiter)
+                };
+                if may_take_back && several_lines(self, n_bytes) && wrong(self) {
                     self.take_back(n_bytes)
                 } else {
                     self.take(n_bytes, n_cells)
@@ -221,6 +226,30 @@ impl Records for CsvRecords {
     }
 }
 
+/// Whether every quoted cell of a row ends with its closing quote. The parser forgives text behind one.
+fn is_well_quoted(row: &[u8], delimiter: u8) -> bool {
+    let (mut rest, mut cell_begins) = (row, true);
+    while let Some((&byte, behind)) = rest.split_first() {
+        rest = behind;
+        if !cell_begins || byte != b'"' {
+            cell_begins = byte == delimiter;
+            continue;
+        }
+        loop {
+            let Some(quote) = rest.iter().position(|&b| b == b'"') else { return false };
+            rest = &rest[quote + 1..];
+            match rest.first() {
+                Some(b'"') => rest = &rest[1..],
+                None | Some(b'\n' | b'\r') => return true,
+                Some(&b) if b == delimiter => break,
+                Some(_) => return false,
+            }
+        }
+        cell_begins = false;
+    }
+    true
+}
+
 fn unclosed_quote() -> Problem {
     let message = "a quote that opens on this line is not closed where it should be; close it, or double it in a cell";
     Problem::new("unclosed_quote", message)
@@ -228,4 +257,34 @@ fn unclosed_quote() -> Problem {
 
 fn count_lines(bytes: &[u8]) -> u64 {
     bytes.iter().filter(|&&b| b == b'\n').count() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn well_formed_rows_read_as_the_csv_library_reads_them(
+            rows in prop::collection::vec(prop::array::uniform3("[ab\",\n\r é]{0,6}"), 0..12),
+        ) {
+            let mut writer = csv::Writer::from_writer(Vec::new());
+            writer.write_record(["a", "b", "c"]).unwrap();
+            rows.iter().for_each(|row| writer.write_record(row).unwrap());
+            let mut file = tempfile::NamedTempFile::new().unwrap();
+            file.write_all(&writer.into_inner().unwrap()).unwrap();
+            let input = Input::open(file.path()).unwrap();
+            let mut records = CsvRecords::open(input, file.path(), b',', 1024, false, &["b"]).unwrap();
+            let mut read = Vec::new();
+            while let Some(record) = records.next().unwrap() {
+                let Row::Cells { text, ends, .. } = record.row.unwrap() else { unreachable!() };
+                read.push([&text[..ends[0]], &text[ends[0]..ends[1]], &text[ends[1]..ends[2]]].map(str::to_owned));
+            }
+            prop_assert_eq!(read, rows);
+        }
+    }
 }

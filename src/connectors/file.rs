@@ -22,7 +22,7 @@ pub(super) struct BatchLimits {
     pub(super) n_bytes: usize,
 }
 
-const LIMITS: BatchLimits = BatchLimits { n_facts: 2_000, n_records: 20_000, n_bytes: 8 * 1024 * 1024 };
+pub(super) const LIMITS: BatchLimits = BatchLimits { n_facts: 2_000, n_records: 20_000, n_bytes: 8 * 1024 * 1024 };
 
 /// One file.
 pub(super) struct FileConnector {

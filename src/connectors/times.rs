@@ -128,7 +128,7 @@ mod tests {
             "`9999999999999999` in column `at` is not a time; expected seconds since 1970",
         );
         let field = |format: &str| TimeField { column: "at".into(), format: Some(format.into()), zone: None };
-        assert!(TimeReader::new(&field("%Y-%q"), &TimeZone::UTC).unwrap_err().contains("is not a time format"));
+        assert!(TimeReader::new(&field("%Y-%!"), &TimeZone::UTC).unwrap_err().contains("is not a time format"));
         assert!(TimeReader::new(&field("%H:%M"), &TimeZone::UTC).unwrap_err().contains("does not make a time"));
     }
 }
