@@ -2,6 +2,7 @@
 
 mod architecture;
 mod channels;
+mod connectors;
 mod data_sets;
 mod deciding;
 mod http_server;
