@@ -109,8 +109,8 @@ impl RuleBook {
         let (none, no_segments) = (BTreeSet::new(), BTreeSet::new());
         let known = Known { vocabulary, segments: &no_segments, common: &none };
         check(Kind::Common, &tree, &text, &known, &mut findings);
-        let functions: BTreeSet<(String, usize)> =
-            tree.iter_functions().map(|f| (f.name.to_owned(), f.params.len())).collect();
+        let public = tree.iter_functions().filter(|f| f.access == rhai::FnAccess::Public);
+        let functions: BTreeSet<(String, usize)> = public.map(|f| (f.name.to_owned(), f.params.len())).collect();
         if !findings.has_errors() {
             match program::module(&engine, &tree, &shown(&path)) {
                 Ok(module) => {

@@ -36,7 +36,7 @@ pub(super) fn check(kind: Kind, tree: &AST, text: &str, known: &Known<'_>, findi
     let functions = functions(tree, text);
     top_level(kind, tree, findings);
     if let Kind::Rule { has_event } = kind {
-        minds(&functions, has_event, findings);
+        minds(&functions, text, has_event, findings);
     }
     if kind == Kind::Segments {
         for segment in functions.iter().filter(|f| !f.is_private && !f.is_anonymous()) {
@@ -82,7 +82,7 @@ fn top_level(kind: Kind, tree: &AST, findings: &mut Findings) {
     }
 }
 
-fn minds(functions: &[Function], has_event: bool, findings: &mut Findings) {
+fn minds(functions: &[Function], text: &str, has_event: bool, findings: &mut Findings) {
     for mind in MINDS {
         let found: Vec<&Function> = functions.iter().filter(|f| f.name == mind).collect();
         let near = functions.iter().find(|f| {
@@ -93,6 +93,8 @@ fn minds(functions: &[Function], has_event: bool, findings: &mut Findings) {
                 let message = format!("`fn {}` is never asked", near.name);
                 findings.error(near.at, message, Some(format!("did you mean `{mind}`?")));
             }
+            // It is there and could not be read, which has been said.
+            ([], None) if text.contains(&format!("fn {mind}(")) => {}
             ([], None) => {
                 let body = if mind == "when" { "true" } else { "email(\"…\")" };
                 let help = format!("add `fn {mind}(customer) {{ {body} }}`");
