@@ -165,7 +165,7 @@ fn describe(error: &ParseErrorType, text: &str) -> (String, Option<String>) {
             say("a function begins inside another one", "close the function before it with `}`")
         }
         ParseErrorType::UnexpectedEOF => say("the file ends too early", "look for a bracket that is never closed"),
-        ParseErrorType::BadInput(LexError::ImproperSymbol(symbol, _)) if symbol == "import" => say(
+        ParseErrorType::Reserved(name) if name == "import" => say(
             "`import` does not exist in rules",
             "put shared helpers into rules/shared/common.rhai and call them as `common::name(…)`",
         ),

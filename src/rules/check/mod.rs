@@ -64,7 +64,6 @@ fn constants(tree: &AST) -> Vec<String> {
 fn top_level(kind: Kind, tree: &AST, findings: &mut Findings) {
     for statement in tree.statements() {
         match statement {
-            Stmt::Noop(_) => {}
             Stmt::Var(var, flags, at) if !flags.contains(ASTFlags::CONSTANT) => {
                 let help = format!("write `const {}`, and read it inside functions as `global::{0}`", var.0.name);
                 findings.error(*at, "`let` at the top of a file is never seen by its functions", Some(help));
@@ -73,7 +72,7 @@ fn top_level(kind: Kind, tree: &AST, findings: &mut Findings) {
                 let help = "a rule is a file of its own: move it to rules/NAME.rhai".to_owned();
                 findings.error(var.0.pos, "there is no `RULE` in this file", Some(help));
             }
-            Stmt::Var(..) => {}
+            Stmt::Var(..) | Stmt::Noop(_) => {}
             other => {
                 let help = "move it into a function".to_owned();
                 findings.error(other.position(), "only `const` and `fn` may stand at the top of a file", Some(help));

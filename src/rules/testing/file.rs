@@ -129,6 +129,7 @@ pub(super) fn read(file: &str, text: &str, business: &Business) -> Result<Vec<Te
     let mut reader = Reader { file, text, business, problems: Vec::new() };
     let base = reader.customer(raw.customer);
     let tests: Vec<Test> = raw.test.into_iter().filter_map(|test| reader.test(&base, test)).collect();
+    reader.problems.sort_by_key(|problem| (problem.line, problem.column));
     if reader.problems.is_empty() { Ok(tests) } else { Err(reader.problems) }
 }
 
@@ -248,12 +249,11 @@ impl Reader<'_> {
             let fits = match name.as_str() {
                 "churn_risk" => value.as_f64().is_some_and(|risk| (0.0..=1.0).contains(&risk)),
                 "lifetime_value" => value.is_number(),
-                "tier" | "churn_band" => value.is_string(),
+                "tier" | "churn_band" | "email" => value.is_string(),
                 "rfm" => {
                     value.as_str().is_some_and(|rfm| rfm.len() == 3 && rfm.bytes().all(|b| (b'1'..=b'5').contains(&b)))
                 }
                 "segments" => value.as_array().is_some_and(|names| names.iter().all(Value::is_string)),
-                "email" => value.is_string(),
                 other if OWNED.iter().any(|owned| owned.name == other) => {
                     let help =
                         "let events happen instead: happens = [{ at = \"-30d\", event = \"Order Completed\", … }]";

@@ -1,5 +1,7 @@
 //! The rules that we ship, the gallery of wrong ones, and the promises of the language.
 
+mod promises;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -85,5 +87,39 @@ fn every_mistake_of_the_gallery_is_named_with_its_place_and_a_way_out() {
         }
         assert_eq!(got, std::fs::read_to_string(&expected).unwrap_or_default(), "{name}");
         assert!(book.rules().next().is_none(), "{name} should not have loaded");
+    }
+}
+
+#[test]
+fn the_page_about_the_language_is_true() {
+    let page = std::fs::read_to_string(root().join("rules/README.md")).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("shared")).unwrap();
+    std::fs::copy(root().join("rules/shared/common.rhai"), dir.path().join("shared/common.rhai")).unwrap();
+    // Every block says in its first line which file it is.
+    let blocks: Vec<&str> = page.split("```").skip(1).step_by(2).collect();
+    for block in &blocks {
+        let (_, content) = block.split_once('\n').unwrap();
+        let (name, _) = content.split_once('\n').unwrap();
+        let name = name.trim_start_matches(['/', '#', ' ']).strip_prefix("rules/").unwrap();
+        std::fs::write(dir.path().join(name), content).unwrap();
+    }
+    assert_eq!(blocks.len(), 3);
+    let book = RuleBook::load(dir.path(), &vocabulary(), None);
+    assert_eq!(shown(&book, dir.path()), "");
+    let reports = run_tests(&book, dir.path(), None, &business("Europe/Berlin"));
+    assert_eq!(reports.len(), 2);
+    for report in reports {
+        assert_eq!(report.outcome, Outcome::Passed, "{report}");
+    }
+    // What the tables name exists, and what exists is in the tables.
+    for owned in &super::host::customer::OWNED {
+        assert!(page.contains(&format!("`{}`", owned.name)), "the page does not mention {}", owned.name);
+    }
+    for (method, ..) in super::host::customer::METHODS {
+        assert!(page.contains(&format!("`{method}(")), "the page does not mention {method}");
+    }
+    for key in super::card::KEYS {
+        assert!(page.contains(&format!("| `{key}`")), "the page does not mention {key}");
     }
 }
