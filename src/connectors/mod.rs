@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 use crate::domain::clock::Timestamp;
 use crate::domain::event::Fact;
 
+pub use crate::domain::quarantine::Quarantined;
+
 /// What a connector hands over at once: bounded by the connector, a few thousand facts at most.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
@@ -41,23 +43,6 @@ pub struct Counts {
     pub n_quarantined: u64,
 }
 
-/// A record that was put aside: nothing is lost, and it can be looked at.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Quarantined {
-    /// Which source.
-    pub source: String,
-    /// Where in it: `orders.csv:1234`, or a message id.
-    pub locator: String,
-    /// A short code to count by: `bad_time`, `price_not_positive`.
-    pub reason: String,
-    /// What exactly is wrong and what to do, for people.
-    pub message: String,
-    /// The record as it came, cut at 64 KiB.
-    pub record: String,
-    /// When it was put aside.
-    pub at: Timestamp,
-}
-
 /// Why nothing could be handed over.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectorError {
@@ -77,4 +62,26 @@ pub trait Connector: Send {
 
     /// The next batch after `cursor` (`None`: from the beginning). `now` is when the facts are received.
     async fn pull(&mut self, cursor: Option<&str>, now: Timestamp) -> Result<Batch, ConnectorError>;
+}
+/// (stub)
+#[derive(Clone, Debug, serde::Deserialize)]
+pub struct SourceConfig {
+    #[doc = "x"]
+    pub name: String,
+    #[doc = "x"]
+    pub path: Option<std::path::PathBuf>,
+}
+impl SourceConfig {
+    #[doc = "x"]
+    pub fn validate(&self) -> Vec<String> {
+        vec![]
+    }
+    #[doc = "x"]
+    pub fn open(
+        &self,
+        _: Option<&std::path::Path>,
+        _: &crate::domain::clock::Business,
+    ) -> Result<Box<dyn Connector>, ConnectorError> {
+        Err(ConnectorError::Invalid(String::new()))
+    }
 }
