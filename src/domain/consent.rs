@@ -210,9 +210,10 @@ pub fn admit(request: &AdmitRequest<'_>, policy: &ContactPolicy, now: Timestamp)
         return Admission::Refuse(Refusal::Suppressed);
     }
     if class == MessageClass::Marketing
-        && let Err(refusal) = consented(profile, request.channel, request.topic) {
-            return Admission::Refuse(refusal);
-        }
+        && let Err(refusal) = consented(profile, request.channel, request.topic)
+    {
+        return Admission::Refuse(refusal);
+    }
     if request.channel == "email" && profile.email().is_none() {
         return Admission::Refuse(Refusal::NoAddress);
     }
@@ -223,9 +224,10 @@ pub fn admit(request: &AdmitRequest<'_>, policy: &ContactPolicy, now: Timestamp)
         }
     }
     if class == MessageClass::Marketing
-        && let Some(until) = policy.cap.and_then(|cap| cap_frees_at(cap, request.contacts, now)) {
-            return hold(until, Hold::FrequencyCap, Refusal::FrequencyCap, request.expires_at);
-        }
+        && let Some(until) = policy.cap.and_then(|cap| cap_frees_at(cap, request.contacts, now))
+    {
+        return hold(until, Hold::FrequencyCap, Refusal::FrequencyCap, request.expires_at);
+    }
     Admission::Send
 }
 
