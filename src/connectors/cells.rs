@@ -21,10 +21,9 @@ impl Cells<'_> {
     pub(super) fn number(&self, column: &str) -> Result<Option<Decimal>, Problem> {
         let Some(text) = self.row.text(column) else { return Ok(None) };
         let number = read_number(&text, self.decimal_comma).ok_or_else(|| {
-            let hint = match text.contains(',') && !self.decimal_comma {
-                true => "; if the file writes decimals with a comma, set `decimal_comma = true`",
-                false => "",
-            };
+            let comma = text.contains(',') && !self.decimal_comma;
+            let hint =
+                if comma { "; if the file writes decimals with a comma, set `decimal_comma = true`" } else { "" };
             Problem::new("bad_number", format!("`{text}` in column `{column}` is not a number{hint}"))
         })?;
         let negated = self.negate.iter().any(|c| c == column) && !number.is_zero();
@@ -134,10 +133,18 @@ fn truth(text: &str) -> Option<bool> {
     }
 }
 
-/// Reads `12.50`, `-3`, `1e3`; with a decimal comma `1.234,50` as well.
+/// Reads `12.50`, `-3`, `1e3`; with a decimal comma `12,50` and `1.234,50`, but not `12.50`, which somebody wrote with a
+/// point and which would come out a hundredfold.
 fn read_number(text: &str, decimal_comma: bool) -> Option<Decimal> {
-    let text = if decimal_comma { Cow::Owned(text.replace('.', "").replace(',', ".")) } else { Cow::Borrowed(text) };
-    text.parse().or_else(|_| Decimal::from_scientific(&text)).ok()
+    if !decimal_comma {
+        return text.parse().or_else(|_| Decimal::from_scientific(text)).ok();
+    }
+    let (whole, fraction) = text.split_once(',').unwrap_or((text, "0"));
+    let mut thousands = whole.split('.').skip(1);
+    if fraction.contains('.') || !thousands.all(|digits| digits.len() == 3) {
+        return None;
+    }
+    format!("{}.{fraction}", whole.replace('.', "")).parse().ok()
 }
 
 /// A number that says in JSON what it says here; text where a JSON number would not.
@@ -165,6 +172,9 @@ mod tests {
         check("2.50", false, Some(json!(2.5)));
         check("-12", false, Some(json!(-12)));
         check("1.234,50", true, Some(json!(1234.5)));
+        check("-12,5", true, Some(json!(-12.5)));
+        check("12.50", true, None);
+        check("1,234.500", true, None);
         check("1,234.50", false, None);
         check("0.12345678901234567891", false, Some(json!("0.12345678901234567891")));
         check("free", false, None);

@@ -16,6 +16,7 @@ use crate::domain::clock::{Business, Timestamp};
 
 /// When a batch is full. Looked at where a group ends, so one group may go beyond.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_field_names, reason = "counts begin with n_ everywhere")]
 pub(super) struct BatchLimits {
     pub(super) n_facts: usize,
     pub(super) n_records: u64,

@@ -4,14 +4,16 @@
 //! one unreadable line is an order without that line, and the quarantine says so.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
+use jiff::tz::TimeZone;
 use rust_decimal::Decimal;
 use serde_json::{Map, Value};
 
 use super::cells::{Cells, number_value};
 use super::group::{Group, Key, Line, Place, Rejected, hex};
-use super::mapping::{Duplicates, EventChoice, Mapping};
+use super::mapping::{Duplicates, EventChoice, Mapping, TimeField};
 use super::row::{Problem, Row};
 use super::times::TimeReader;
 use super::validate::knowledge_delay;
@@ -60,9 +62,12 @@ impl Mapper {
     /// `config` must be valid.
     pub(super) fn new(config: &SourceConfig, business: &Business) -> Result<Self, String> {
         let mapping = config.mapping.clone();
-        let timestamp = super::mapping::TimeField { column: "timestamp".to_owned(), ..Default::default() };
-        let field = mapping.as_ref().map_or(&timestamp, |mapping| &mapping.time);
-        let times = TimeReader::new(field, &business.zone)?;
+        // Segment's libraries state an offset; where one is missing the specification means UTC.
+        let timestamp = || TimeField { column: "timestamp".to_owned(), ..TimeField::default() };
+        let times = mapping.as_ref().map_or_else(
+            || TimeReader::new(&timestamp(), &TimeZone::UTC),
+            |mapping| TimeReader::new(&mapping.time, &business.zone),
+        )?;
         let consent = mapping.iter().flat_map(|mapping| &mapping.consent);
         let consent_times = consent
             .map(|consent| consent.time.as_ref().map(|t| TimeReader::new(t, &business.zone)).transpose())
@@ -186,7 +191,7 @@ impl Mapper {
         // Everything that can fail comes first, so that a row is either taken whole or not at all.
         let at = read_time(&self.times)?;
         let identities = identities(mapping, cells, &draft.identities)?;
-        let stated = |fields: &std::collections::BTreeMap<_, _>, known: &Map<String, Value>| {
+        let stated = |fields: &BTreeMap<_, _>, known: &Map<String, Value>| {
             let missing = fields.iter().filter(|(name, _)| !known.contains_key::<String>(name));
             let read = missing.map(|(name, field)| Ok(cells.value(field)?.map(|value| (name.clone(), value))));
             read.filter_map(Result::transpose).collect::<Result<Map<String, Value>, Problem>>()
@@ -267,7 +272,8 @@ impl Mapper {
             Some(own) if again => format!("{own}#{ordinal}"),
             Some(own) => own,
         };
-        if again && (draft.event == names::ORDER_COMPLETED || draft.event == names::ORDER_UPDATED) {
+        // A further appearance of `Order Updated` is a newer version of the whole order, not a part of it.
+        if again && draft.event == names::ORDER_COMPLETED {
             draft.properties.insert("order_part".to_owned(), ordinal.into());
         }
         let consent =
@@ -353,9 +359,11 @@ fn identities(mapping: &Mapping, cells: Cells<'_>, known: &[Identity]) -> Result
     }
 }
 
+type Product = Map<String, Value>;
+
 /// The row's entry in `products`, and what it adds to the total.
-fn product(mapping: &Mapping, cells: Cells<'_>) -> Result<(Option<Map<String, Value>>, Option<Decimal>), Problem> {
-    let mut entry = Map::new();
+fn product(mapping: &Mapping, cells: Cells<'_>) -> Result<(Option<Product>, Option<Decimal>), Problem> {
+    let mut entry = Product::new();
     let (mut quantity, mut price) = (Decimal::ONE, None);
     for (name, field) in &mapping.products {
         if name != "quantity" && name != "price" {

@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 
+use futures_util::FutureExt;
 use jiff::tz::TimeZone;
 use proptest::prelude::*;
 
@@ -37,8 +38,7 @@ fn open(config: &SourceConfig, path: &Path, limits: BatchLimits) -> FileConnecto
 }
 
 fn pull(connector: &mut FileConnector, cursor: Option<&str>) -> Result<Batch, ConnectorError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    runtime.block_on(connector.pull(cursor, NOW))
+    connector.pull(cursor, NOW).now_or_never().expect("a file is read without waiting")
 }
 
 fn pull_all(connector: &mut FileConnector, mut cursor: Option<String>) -> Vec<Batch> {
@@ -62,6 +62,10 @@ fn file(content: &[u8]) -> tempfile::NamedTempFile {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(content).unwrap();
     file
+}
+
+fn lines(n_lines: u32, line: impl Fn(u32) -> String) -> String {
+    (0..n_lines).fold(String::new(), |text, n| text + &line(n) + "\n")
 }
 
 /// How many rows are in the facts: every row of a fact is one of its products.
@@ -193,7 +197,7 @@ proptest! {
 
 #[test]
 fn a_stray_quote_costs_its_own_line_only() {
-    let rows: String = (0..500).map(|n| format!("{n},2026-03-01,1,u{n}\n")).collect();
+    let rows = lines(500, |n| format!("{n},2026-03-01,1,u{n}"));
     let content = format!("{HEADER}7,2026-03-01,1,\"u7\n{rows}8,2026-03-01,1,\"u8");
     let mut config = grouped();
     for max_line_bytes in [64, 1024 * 1024] {
@@ -234,7 +238,7 @@ fn another_file_under_a_stored_cursor_is_noticed() {
 
 #[test]
 fn what_stands_before_the_damage_in_a_gzip_file_is_handed_over_first() {
-    let rows: String = (0..30_000).map(|n| format!("{n},2026-03-01,{},u{n}\n", n * 7919 % 1000)).collect();
+    let rows = lines(30_000, |n| format!("{n},2026-03-01,{},u{n}", n * 7919 % 1000));
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     gzip.write_all(format!("{HEADER}{rows}").as_bytes()).unwrap();
     let whole = gzip.finish().unwrap();
@@ -258,11 +262,12 @@ fn what_stands_before_the_damage_in_a_gzip_file_is_handed_over_first() {
 
 #[test]
 fn an_endless_group_is_cut_into_parts_that_add_up() {
-    let rows: String = (0..25_000).map(|n| format!("1,2026-03-01,{n},u\n")).collect();
+    let rows = lines(25_000, |n| format!("1,2026-03-01,{n},u"));
     let file = file(format!("{HEADER}{rows}").as_bytes());
     let batches = pull_all(&mut open(&grouped(), file.path(), super::file::LIMITS), None);
     let facts = facts(&batches);
-    let parts: Vec<_> = facts.iter().map(|fact| fact.properties.get("order_part").and_then(|p| p.as_u64())).collect();
+    let parts: Vec<_> =
+        facts.iter().map(|fact| fact.properties.get("order_part").and_then(serde_json::Value::as_u64)).collect();
     assert_eq!(parts, [None, Some(1), Some(2)]);
     let euros = "EUR".parse().unwrap();
     let total: i64 = facts.iter().map(|fact| fact.amount(euros).unwrap().minor).sum();
@@ -278,4 +283,16 @@ fn a_row_that_does_not_belong_leaves_the_rest_of_its_group() {
     assert_eq!((order.properties["total"].as_str(), order.identities.len()), (Some("8.00"), 1));
     assert_eq!(order.occurred_at.to_string(), "2026-02-28T12:00:00Z");
     assert_eq!(batches[0].quarantined[0].reason, "mixed_customer");
+}
+
+#[test]
+fn a_newer_version_of_an_order_is_no_part_of_it() {
+    let mut config = grouped();
+    config.mapping.as_mut().unwrap().event = Some("Order Updated".to_owned());
+    let content = format!("{HEADER}1,2026-03-01,1,u\n2,2026-03-01,2,u\n1,2026-03-02,3,u\n");
+    let file = file(content.as_bytes());
+    let batches = pull_all(&mut open(&config, file.path(), super::file::LIMITS), None);
+    let facts = facts(&batches);
+    assert!(facts.iter().all(|fact| !fact.properties.contains_key("order_part")));
+    assert_ne!(facts[0].message_id, facts[2].message_id);
 }

@@ -28,6 +28,9 @@ impl SourceConfig {
         if !self.delimiter.is_ascii() || matches!(self.delimiter, '"' | '\n' | '\r') {
             problems.push(format!("delimiter: `{}` cannot separate cells; use `,`, `;` or a tab", self.delimiter));
         }
+        if self.kind == SourceKind::Jsonl && (self.decimal_comma || self.delimiter != ',') {
+            problems.push("decimal_comma, delimiter: are for CSV; JSON says how numbers are written".to_owned());
+        }
         if !(64..=16 * 1024 * 1024).contains(&self.max_line_bytes) {
             problems.push(format!("max_line_bytes: {} is not between 64 and 16777216", self.max_line_bytes));
         }
