@@ -2,9 +2,11 @@
 
 mod architecture;
 mod data_sets;
+mod documents;
 mod http_server;
 mod http_world;
 mod not_run;
+mod repository;
 mod rust_source;
 mod tracking_api;
 mod unsubscribe_page;
