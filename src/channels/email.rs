@@ -48,7 +48,7 @@ fn mailbox(key: &str, text: &str) -> Result<Mailbox, String> {
         format!("`{key} = {text:?}` is not a mail address ({e}); write `Name <name@domain>`")
     };
     let parsed: Mailbox = text.parse().map_err(|e| wrong(&e))?;
-    let email = address(&parsed.email.to_string()).map_err(|e| wrong(&e))?;
+    let email = address(parsed.email.as_ref()).map_err(|e| wrong(&e))?;
     Ok(Mailbox::new(parsed.name.map(|name| one_line(&name, MAX_NAME)), email))
 }
 
@@ -71,7 +71,6 @@ pub(super) struct Composer {
 impl Composer {
     /// The mail, or what became of the attempt. A template that is broken or gone is the house's fault and can be repaired
     /// while the attempts last, so it is a retry; an address that cannot be used is final.
-    #[expect(clippy::result_large_err, reason = "both sides are moved once per mail")]
     pub(super) fn compose(&self, dispatch: &Dispatch) -> Result<Letter, Outcome> {
         let failed = |why: &str| Outcome::Failed { why: why.to_owned() };
         let retry = |why: String| Outcome::Retry { after: None, why };

@@ -20,8 +20,10 @@ pub mod template;
 pub mod webhook;
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use async_trait::async_trait;
+use jiff::SignedDuration;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -100,6 +102,13 @@ impl WebhookConfig {
 
 /// Looks up environment variables for secrets.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// Reads a configured limit. An attempt must end within the lease of its delivery (15 minutes), or another worker could
+/// begin it again; the longest waits that can be configured add up to less.
+fn limit(key: &str, configured: SignedDuration, longest: SignedDuration) -> Result<Duration, String> {
+    let limit = Duration::try_from(configured).ok().filter(|limit| !limit.is_zero() && configured <= longest);
+    limit.ok_or_else(|| format!("`{key}` must be more than nothing and at most {longest:#}, not {configured:#}"))
+}
 
 /// Opens the configured way for mail. The error says which key of `[email]` is wrong, or what is missing.
 pub fn open_email(

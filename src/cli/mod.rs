@@ -23,7 +23,7 @@ mod output;
 mod run;
 
 mod tasks;
-// mod test;
+mod test;
 mod why;
 
 /// rekindle keeps a company's customers: events in, one profile each, models and rules decide, every message once.
@@ -40,7 +40,7 @@ enum Command {
 
     Import(import::Import),
     Check(check::Check),
-    // Test(test::Test),
+    Test(test::Test),
     Customers(customers::Customers),
     Deliveries(deliveries::Deliveries),
     Why(why::Why),
@@ -102,7 +102,7 @@ pub fn main() -> ExitCode {
 
             Command::Import(command) => command.run().await,
             Command::Check(command) => command.run(),
-            // Command::Test(command) => command.run(),
+            Command::Test(command) => command.run(),
             Command::Customers(command) => command.run().await,
             Command::Deliveries(command) => command.run().await,
             Command::Why(command) => command.run().await,

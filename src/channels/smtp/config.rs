@@ -43,13 +43,13 @@ pub struct SmtpConfig {
     /// Connections at once, and kept for reuse. Default 8: some thousand mails a minute, and few enough for any server.
     #[serde(default = "eight")]
     pub connections: usize,
-    /// Until the connection stands. Default `10s`.
+    /// Until the connection stands. Default `10s`, at most `1m`.
     #[serde(default = "ten_seconds")]
     pub connect_timeout: SignedDuration,
-    /// For each answer to a command, and for the TLS handshake. Default `60s`.
+    /// For each answer to a command, and for the TLS handshake. Default `60s`, which is also the most.
     #[serde(default = "one_minute")]
     pub command_timeout: SignedDuration,
-    /// For sending the content and for the answer to it. Default `300s`: servers check for spam before they answer, and giving
+    /// For sending the content and for the answer to it. Default `5m`, which is also the most: servers check for spam before they answer, and giving
     /// up too early makes a sent mail unknown.
     #[serde(default = "five_minutes")]
     pub content_timeout: SignedDuration,

@@ -16,8 +16,8 @@ use tokio::time::timeout;
 
 use super::config::{SmtpConfig, Tls};
 use super::implicit_tls;
-use crate::channels::Environment;
 use crate::channels::header::one_line;
+use crate::channels::{Environment, limit};
 use crate::domain::delivery::Outcome;
 
 /// Characters of a server's answer that are kept.
@@ -127,9 +127,9 @@ impl Relay {
             hello: hello(config.hello.as_deref())?,
             credentials,
             timeouts: Timeouts {
-                connect: limit("connect_timeout", config.connect_timeout)?,
-                command: limit("command_timeout", config.command_timeout)?,
-                content: limit("content_timeout", config.content_timeout)?,
+                connect: limit("connect_timeout", config.connect_timeout, SignedDuration::from_mins(1))?,
+                command: limit("command_timeout", config.command_timeout, SignedDuration::from_mins(1))?,
+                content: limit("content_timeout", config.content_timeout, SignedDuration::from_mins(5))?,
             },
         })
     }
@@ -248,13 +248,6 @@ fn hello(name: Option<&str>) -> Result<ClientId, String> {
         }
         Some(name) => Err(format!("`hello = {name:?}` is not a host name")),
     }
-}
-
-fn limit(key: &str, configured: SignedDuration) -> Result<Duration, String> {
-    Duration::try_from(configured)
-        .ok()
-        .filter(|limit| !limit.is_zero())
-        .ok_or_else(|| format!("`{key}` must be longer than nothing, such as `10s`"))
 }
 
 fn tls_parameters(config: &SmtpConfig) -> Result<TlsParameters, String> {

@@ -46,14 +46,11 @@ pub(super) fn read(file: &str, text: &str, problems: &mut Vec<Diagnostic>) -> Op
     }
     let topic = table.get("topic").and_then(|value| reader.topic(value));
     let optional = table.get("optional").map(|value| reader.names(value)).unwrap_or_default();
-    let class = match table.get("class") {
-        Some(value) => reader.class(value),
-        None => {
-            reader.complain(0..0, "`class` is missing".to_owned(), Some(CLASS_HELP.to_owned()));
-            None
-        }
+    let Some(class) = table.get("class") else {
+        reader.complain(0..0, "`class` is missing".to_owned(), Some(CLASS_HELP.to_owned()));
+        return None;
     };
-    Some(CardFile { class: class?, topic, optional })
+    Some(CardFile { class: reader.class(class)?, topic, optional })
 }
 
 struct Reader<'a> {

@@ -35,9 +35,9 @@ impl Templates {
         for name in folders(dir, &mut problems) {
             let mut loader =
                 Loader { name: &name, dir: dir.join(&name), environment: &mut environment, problems: vec![] };
-            let loaded = loader.load();
+            let template = loader.load();
             let found = loader.problems;
-            if let Some((card, may_lack)) = loaded.filter(|_| found.iter().all(|p| p.severity != Severity::Error)) {
+            if let Some((card, may_lack)) = template.filter(|_| found.iter().all(|p| p.severity != Severity::Error)) {
                 optional.insert(name.clone(), may_lack);
                 cards.insert(name, card);
             }

@@ -9,7 +9,6 @@ mod sign;
 
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::SignedDuration;
@@ -20,7 +19,7 @@ use serde::Deserialize;
 use self::answer::Answer;
 use self::sign::Key;
 use super::header::one_line;
-use super::{Channel, CommitPoint, Dispatch, Environment};
+use super::{Channel, CommitPoint, Dispatch, Environment, limit};
 use crate::domain::action::Action;
 use crate::domain::delivery::{Doubt, Outcome};
 use crate::domain::diagnostic::did_you_mean;
@@ -43,10 +42,10 @@ pub struct HttpConfig {
     /// Requests at once. Default 16: one slow receiver should not hold up the others.
     #[serde(default = "sixteen")]
     pub concurrency: usize,
-    /// Until the connection stands. Default `5s`.
+    /// Until the connection stands. Default `5s`, at most `1m`.
     #[serde(default = "five_seconds")]
     pub connect_timeout: SignedDuration,
-    /// For the whole attempt. Default `15s`: Standard Webhooks asks receivers to answer within 15 to 30.
+    /// For the whole attempt. Default `15s`, at most `1m`: Standard Webhooks asks receivers to answer within 15 to 30.
     #[serde(default = "fifteen_seconds")]
     pub timeout: SignedDuration,
 }
@@ -171,15 +170,12 @@ impl Channel for Webhook {
 fn client(config: &HttpConfig) -> Result<Client, String> {
     // The first installation in the process wins; a second is an error that means nothing.
     rustls::crypto::ring::default_provider().install_default().ok();
-    let limit = |key: &str, configured: SignedDuration| {
-        let limit = Duration::try_from(configured).ok().filter(|limit| !limit.is_zero());
-        limit.ok_or_else(|| format!("`{key}` must be longer than nothing, such as `5s`"))
-    };
+    let longest = SignedDuration::from_mins(1);
     Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
-        .connect_timeout(limit("connect_timeout", config.connect_timeout)?)
-        .timeout(limit("timeout", config.timeout)?)
+        .connect_timeout(limit("connect_timeout", config.connect_timeout, longest)?)
+        .timeout(limit("timeout", config.timeout, longest)?)
         .user_agent(concat!("rekindle/", env!("CARGO_PKG_VERSION")))
         .build()
         .map_err(|e| format!("cannot set up the HTTP client: {}", in_words(e)))
