@@ -23,7 +23,7 @@ use crate::domain::clock::{Business, Clock, ManualClock, Timestamp};
 use crate::domain::delivery::{Delivery, DeliveryState};
 use crate::pipeline::ingest::import;
 use crate::shop::{Contact, Period, SEED, SOURCES, Shop};
-use crate::stores::{DeliveryFilter, ReadStore};
+use crate::stores::DeliveryFilter;
 
 static RULES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/rules");
 static TEMPLATES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/templates");

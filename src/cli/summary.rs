@@ -14,14 +14,13 @@ use crate::domain::event::names;
 use crate::domain::id::CustomerId;
 use crate::domain::money::Money;
 use crate::domain::score::ScoreKind;
-use crate::stores::sqlite::SqliteStore;
 use crate::stores::{DeliveryFilter, Log, Store};
 
 /// Days of revenue that "at risk" looks back on.
 const YEAR_DAYS: i32 = 365;
 
 pub(super) async fn print(
-    store: &SqliteStore,
+    store: &dyn Store,
     log: &dyn Log,
     config: &Config,
     dir: &Path,
@@ -29,7 +28,7 @@ pub(super) async fn print(
 ) -> anyhow::Result<()> {
     let business = config.business.business().map_err(anyhow::Error::msg)?;
     let base = Base::read(store, &business, now).await?;
-    let n_events = crate::stores::ReadStore::event_counts(store).await?.values().sum();
+    let n_events = store.event_counts().await?.values().sum();
     println!("\n{}, up to {} ({})\n", size(base.n, n_events), super::local(now, config), config.business.time_zone);
     base.print(&business);
     println!();
@@ -57,12 +56,12 @@ struct Base {
 }
 
 impl Base {
-    async fn read(store: &SqliteStore, business: &Business, now: Timestamp) -> anyhow::Result<Self> {
+    async fn read(store: &dyn Store, business: &Business, now: Timestamp) -> anyhow::Result<Self> {
         let first_day = now.day(&business.zone) - YEAR_DAYS;
         let mut base = Base { n: 0, cells: BTreeMap::new(), revenue: BTreeMap::new() };
         let mut after: Option<CustomerId> = None;
         loop {
-            let states = crate::stores::ProfileStore::scan_customers(store, after, 1_000).await?;
+            let states = store.scan_customers(after, 1_000).await?;
             let Some(last) = states.last() else { return Ok(base) };
             after = Some(last.customer);
             for state in &states {
@@ -96,8 +95,8 @@ impl Base {
     }
 }
 
-async fn print_ledger(store: &SqliteStore) -> anyhow::Result<()> {
-    let counts = crate::stores::ReadStore::ledger_counts(store).await?;
+async fn print_ledger(store: &dyn Store) -> anyhow::Result<()> {
+    let counts = store.ledger_counts().await?;
     let line = |(rule, channel, what, n): &crate::stores::LedgerCount| {
         vec![rule.clone(), channel.clone(), what.clone(), grouped(*n)]
     };
@@ -122,9 +121,8 @@ async fn print_quarantine(log: &dyn Log) -> anyhow::Result<()> {
 
 /// One sent mail, one task, and one thing that waits or was stopped: each from three different rules where there are so
 /// many.
-async fn print_examples(store: &SqliteStore, config: &Config) -> anyhow::Result<()> {
-    let reading: &dyn Store = store;
-    let all = reading.list_deliveries(&DeliveryFilter { limit: 100_000, ..DeliveryFilter::default() }).await?;
+async fn print_examples(store: &dyn Store, config: &Config) -> anyhow::Result<()> {
+    let all = store.list_deliveries(&DeliveryFilter { limit: 100_000, ..DeliveryFilter::default() }).await?;
     let mut chosen: Vec<&Delivery> = Vec::new();
     let wanted: [fn(&Delivery) -> bool; 3] = [
         |d| d.state == DeliveryState::Sent && d.action.channel() == "email",

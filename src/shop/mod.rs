@@ -210,6 +210,11 @@ impl Shop {
         Ok(Period::new(stage, number..number + 1, book, plan))
     }
 
+    /// The first instant of the history, and the first after it.
+    pub fn history_bounds(&self) -> (Timestamp, Timestamp) {
+        self.stage.calendar.bounds(0..HISTORY_DAYS)
+    }
+
     /// The day that [`Shop::live_day`] lives next; `None` before the history and when the calendar has ended.
     pub fn next_day(&self) -> Option<Date> {
         self.stage.calendar.days.get(self.next).filter(|_| self.next >= HISTORY_DAYS).map(|day| day.date)
@@ -267,9 +272,7 @@ impl Period {
 
     /// The first instant of the period, and the first after it.
     pub fn bounds(&self) -> (Timestamp, Timestamp) {
-        let days = &self.stage.calendar.days[self.days.clone()];
-        let instant = |seconds: i64| Timestamp::from_micros(seconds * 1_000_000);
-        (instant(days[0].starts_at), instant(days[days.len() - 1].ends_at))
+        self.stage.calendar.bounds(self.days.clone())
     }
 
     /// Writes the whole period into `dir` as `customers.csv`, `orders.csv`, `refunds.csv` and `events.jsonl`.
