@@ -81,8 +81,8 @@ pub struct Contact {
     pub email: String,
     /// Which template; for a call or a task name it like one, such as `vip_call`.
     pub template: String,
-    /// Whether it went by email: only mails make people withdraw their consent.
-    pub by_email: bool,
+    /// Whether it was marketing: only that makes people withdraw their consent.
+    pub marketing: bool,
 }
 
 /// A contact that still works on a customer.

@@ -5,9 +5,9 @@ use serde::Serialize;
 use super::calendar::utc;
 use super::catalogue::{CATEGORIES, Cents};
 use super::files::order_id;
-use super::life::Stage;
 use super::people::REGIONS;
 use super::records::{Line, Record, What};
+use super::scene::Stage;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]

@@ -7,18 +7,17 @@
 //! | `refunds.csv` | money sent back | `refunded_at`, RFC 3339 |
 //! | `events.jsonl` | a call as Segment's libraries make it | `timestamp`, RFC 3339 |
 
-use std::fs::File;
-use std::io::{BufWriter, Write};
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::ShopError;
 use super::blemishes::{Blemish, Blemishes, Plan};
 use super::calendar::utc;
 use super::events;
-use super::life::Stage;
 use super::people::REGIONS;
 use super::records::{Line, Record, What, total};
+use super::scene::Stage;
+use super::sheet::{Mode, Sheet};
 
 const CUSTOMERS: [&str; 10] = [
     "user_id",
@@ -64,48 +63,6 @@ impl ExportSummary {
     }
 }
 
-/// One file that is being written.
-struct Sheet {
-    path: PathBuf,
-    file: BufWriter<File>,
-}
-
-impl Sheet {
-    fn create(dir: &Path, name: &str) -> Result<Self, ShopError> {
-        let path = dir.join(name);
-        match File::create(&path) {
-            Ok(file) => Ok(Sheet { path, file: BufWriter::with_capacity(1 << 16, file) }),
-            Err(source) => Err(ShopError::Write { path, source }),
-        }
-    }
-
-    fn csv(dir: &Path, name: &str, header: &[&str]) -> Result<Self, ShopError> {
-        let mut sheet = Self::create(dir, name)?;
-        sheet.row(header)?;
-        Ok(sheet)
-    }
-
-    fn row(&mut self, fields: &[&str]) -> Result<(), ShopError> {
-        for (n, field) in fields.iter().enumerate() {
-            let comma = if n == 0 { "" } else { "," };
-            if field.contains(['"', ',', '\n', '\r']) {
-                self.write(format_args!("{comma}\"{}\"", field.replace('"', "\"\"")))?;
-            } else {
-                self.write(format_args!("{comma}{field}"))?;
-            }
-        }
-        self.write(format_args!("\n"))
-    }
-
-    fn write(&mut self, text: std::fmt::Arguments<'_>) -> Result<(), ShopError> {
-        self.file.write_fmt(text).map_err(|source| ShopError::Write { path: self.path.clone(), source })
-    }
-
-    fn close(mut self) -> Result<(), ShopError> {
-        self.file.flush().map_err(|source| ShopError::Write { path: self.path, source })
-    }
-}
-
 struct Export<'a> {
     stage: &'a Stage,
     customers: Sheet,
@@ -122,15 +79,16 @@ pub(super) fn write(
     plan: &Plan,
     range: Range<usize>,
     dir: &Path,
+    mode: Mode,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<ExportSummary, ShopError> {
     std::fs::create_dir_all(dir).map_err(|source| ShopError::Write { path: dir.to_owned(), source })?;
     let mut export = Export {
         stage,
-        customers: Sheet::csv(dir, "customers.csv", &CUSTOMERS)?,
-        orders: Sheet::csv(dir, "orders.csv", &ORDERS)?,
-        refunds: Sheet::csv(dir, "refunds.csv", &REFUNDS)?,
-        events: Sheet::create(dir, "events.jsonl")?,
+        customers: Sheet::open(dir, "customers.csv", &CUSTOMERS, mode)?,
+        orders: Sheet::open(dir, "orders.csv", &ORDERS, mode)?,
+        refunds: Sheet::open(dir, "refunds.csv", &REFUNDS, mode)?,
+        events: Sheet::open(dir, "events.jsonl", &[], mode)?,
         summary: ExportSummary::default(),
     };
     let n = range.len() as u64;
@@ -170,8 +128,9 @@ impl Export<'_> {
         // A ticked box is exported as `yes`, one that was not as nothing: nobody said no.
         let consent = if person.consents { "yes" } else { "" };
         let language = &region.locale[..2];
-        let typo = person.email.replace('@', ".");
-        let row = |email| {
+        // Typed wrongly and corrected a minute later.
+        let (typo, a_minute_before) = (person.email.replace('@', "."), utc(record.at - 60));
+        let row = |email, signed_up_at| {
             [
                 &person.user_id,
                 email,
@@ -181,19 +140,19 @@ impl Export<'_> {
                 region.timezone,
                 language,
                 &birthday,
-                &signed_up_at,
+                signed_up_at,
                 consent,
             ]
         };
         if blemish == Some(Blemish::Typo) {
             self.summary.blemishes.n_email_typos += 1;
-            self.customers.row(&row(&typo))?;
+            self.customers.row(&row(&typo, &a_minute_before))?;
         }
         self.summary.n_customers += 1;
-        self.customers.row(&row(&person.email))?;
+        self.customers.row(&row(&person.email, &signed_up_at))?;
         if blemish == Some(Blemish::Twice) {
             self.summary.blemishes.n_duplicate_customers += 1;
-            self.customers.row(&row(&person.email))?;
+            self.customers.row(&row(&person.email, &signed_up_at))?;
         }
         Ok(())
     }

@@ -1,11 +1,10 @@
 //! One customer's days: signing up, wanting something, buying it or not, drifting away.
 
-use super::calendar::{Calendar, Day};
-use super::catalogue::{CATEGORIES, Catalogue, N_CATEGORIES};
 use super::draw::{Draw, happens};
-use super::effects::{Contact, Effects, Touch, factor, unsubscribes};
-use super::people::{Person, REGIONS};
+use super::effects::{Contact, Touch, factor, unsubscribes};
+use super::people::Person;
 use super::records::{Line, Record, What};
+use super::scene::Scene;
 
 /// Of the intents to buy so many end in an order, straight away or after a detour through an open cart; intents are so
 /// much more frequent than orders.
@@ -34,59 +33,6 @@ const SUPPRESSED: f64 = 0.012;
 const SUPPRESSED_AFTER: f64 = 180.0;
 /// Another order on the same day: something was forgotten.
 const FORGOT_SOMETHING: f64 = 0.02;
-/// A burst of demand: three days, one region, one category, so many times the usual.
-pub(super) const BURST: Burst =
-    Burst { from: jiff::civil::date(2026, 5, 18), days: 3, country: "PL", category: "Outdoor", times: 6.0 };
-
-/// See [`BURST`].
-pub(super) struct Burst {
-    from: jiff::civil::Date,
-    days: i32,
-    country: &'static str,
-    category: &'static str,
-    pub times: f64,
-}
-
-/// What never changes while the shop is lived.
-#[derive(Debug)]
-pub(super) struct Stage {
-    pub calendar: Calendar,
-    /// By day: demand of each category.
-    pub seasons: Vec<[f64; N_CATEGORIES]>,
-    /// By day: more than anybody's demand can be against the mean day.
-    pub peaks: Vec<f64>,
-    pub catalogue: Catalogue,
-    pub people: Vec<Person>,
-}
-
-/// One customer on one day, and the book that everything is written into.
-pub(super) struct Scene<'a> {
-    pub stage: &'a Stage,
-    pub effects: &'a Effects,
-    pub person: &'a Person,
-    pub index: usize,
-    pub day: usize,
-    pub book: &'a mut Vec<Record>,
-}
-
-impl Scene<'_> {
-    pub(super) fn today(&self) -> &Day {
-        &self.stage.calendar.days[self.day]
-    }
-
-    /// Today's demand for each category against the customer's mean day: week, year and burst.
-    pub(super) fn wishes(&self) -> [f64; N_CATEGORIES] {
-        let today = self.today();
-        let seasons = &self.stage.seasons[self.day];
-        let burst = (0..BURST.days).contains(&(today.date - BURST.from).get_days())
-            && REGIONS[self.person.region].country == BURST.country;
-        std::array::from_fn(|c| {
-            let times = if burst && CATEGORIES[c].name == BURST.category { BURST.times } else { 1.0 };
-            self.person.truth.taste[c] * seasons[c] * today.demand * times
-        })
-    }
-}
-
 /// What is still to come of earlier days.
 #[derive(Clone, Debug)]
 pub(super) enum Due {
@@ -117,7 +63,6 @@ pub(super) struct Life {
     pub touches: Vec<Touch>,
     intent: Intent,
     consents: bool,
-    suppressed: bool,
     mailed_on: Vec<usize>,
     /// Browsers on which the customer has logged in once.
     pub linked: [bool; 2],
@@ -147,7 +92,6 @@ impl Life {
             touches: Vec::new(),
             intent: Intent::None,
             consents: person.consents,
-            suppressed: false,
             mailed_on: Vec::new(),
             linked: [false; 2],
             n_records: 0,
@@ -160,7 +104,7 @@ impl Life {
         if let Some(effect) = effects.of(&contact.template) {
             self.touches.push(Touch { effect: *effect, ends_on: scene.day + usize::from(effect.days) });
         }
-        if contact.by_email && self.consents {
+        if contact.marketing && self.consents {
             let since = scene.day.saturating_sub(usize::from(effects.fatigue_days));
             let n_recent = self.mailed_on.iter().filter(|&&day| day >= since).count();
             if self.draw.chance(unsubscribes(effects, n_recent, scene.person.truth.responsiveness)) {
@@ -290,7 +234,6 @@ impl Life {
                 Due::Happens(What::ConsentWithdrawn) if !self.consents => {}
                 Due::Happens(what) => {
                     self.consents &= !matches!(what, What::ConsentWithdrawn);
-                    self.suppressed |= matches!(what, What::Suppressed(_));
                     let at = scene.stage.calendar.instant(scene.day, scene.person.region, &mut self.draw);
                     self.note(scene, at, None, true, what);
                 }

@@ -59,8 +59,11 @@ mod files;
 mod life;
 mod names;
 mod people;
+mod period;
 mod purchases;
 mod records;
+mod scene;
+mod sheet;
 mod truth;
 mod visits;
 
@@ -73,22 +76,22 @@ use std::sync::Arc;
 
 use jiff::civil::Date;
 
-use crate::domain::clock::Timestamp;
-
 pub use blemishes::Blemishes;
 pub use calendar::{FIRST_DAY, FIRST_LIVE_DAY, HISTORY_DAYS, LIVE_DAYS, ZONE};
 pub use catalogue::{BAD_BRAND, BAD_BRAND_SINCE};
 pub use effects::{Contact, Effect, Effects};
 pub use files::ExportSummary;
 pub use people::N_CUSTOMERS;
+pub use period::Period;
 pub use truth::Truth;
 
 use blemishes::Plan;
 use calendar::Calendar;
 use catalogue::{Catalogue, seasons};
 use draw::Draw;
-use life::{Life, Scene, Stage};
+use life::Life;
 use records::Record;
+use scene::{Scene, Stage};
 
 /// The sources of the demo as a piece of its configuration: which file is read how. Paths are relative to the folder that
 /// the shop writes into.
@@ -143,7 +146,7 @@ impl Shop {
         let lives = people.iter().zip(draws).map(|(p, draw)| Life::new(p, draw, earliest(p.signs_up_on))).collect();
         let by_email = people.iter().enumerate().map(|(n, person)| (person.email.clone(), n)).collect();
         let seasons: Vec<_> = calendar.days.iter().map(|day| seasons(day.date)).collect();
-        let highest = |season: &[f64]| season.iter().copied().fold(0.0, f64::max) * life::BURST.times;
+        let highest = |season: &[f64]| season.iter().copied().fold(0.0, f64::max) * scene::BURST.times;
         let peaks = calendar.days.iter().zip(&seasons).map(|(day, season)| highest(season) * day.demand).collect();
         let catalogue = Catalogue::new(&mut Draw::new(seed, 0));
         let stage = Arc::new(Stage { calendar, seasons, peaks, catalogue, people });
@@ -210,11 +213,6 @@ impl Shop {
         Ok(Period::new(stage, number..number + 1, book, plan))
     }
 
-    /// The first instant of the history, and the first after it.
-    pub fn history_bounds(&self) -> (Timestamp, Timestamp) {
-        self.stage.calendar.bounds(0..HISTORY_DAYS)
-    }
-
     /// The day that [`Shop::live_day`] lives next; `None` before the history and when the calendar has ended.
     pub fn next_day(&self) -> Option<Date> {
         self.stage.calendar.days.get(self.next).filter(|_| self.next >= HISTORY_DAYS).map(|day| day.date)
@@ -246,44 +244,5 @@ impl Shop {
             None => "its calendar has ended".to_owned(),
         };
         ShopError::OutOfOrder { asked, next }
-    }
-}
-
-/// What happened in some days, sorted by time, to be written down.
-#[derive(Debug)]
-pub struct Period {
-    stage: Arc<Stage>,
-    days: std::ops::Range<usize>,
-    records: Vec<Record>,
-    plan: Plan,
-}
-
-impl Period {
-    fn new(
-        stage: Arc<Stage>,
-        days: std::ops::Range<usize>,
-        mut records: Vec<Record>,
-        plan: impl FnOnce(&[Record]) -> Plan,
-    ) -> Self {
-        records.sort_unstable_by_key(Record::key);
-        let plan = plan(&records);
-        Period { stage, days, records, plan }
-    }
-
-    /// The first instant of the period, and the first after it.
-    pub fn bounds(&self) -> (Timestamp, Timestamp) {
-        self.stage.calendar.bounds(self.days.clone())
-    }
-
-    /// Writes the whole period into `dir` as `customers.csv`, `orders.csv`, `refunds.csv` and `events.jsonl`.
-    pub fn write(&self, dir: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<ExportSummary, ShopError> {
-        files::write(&self.stage, &self.records, &self.plan, 0..self.records.len(), dir, progress)
-    }
-
-    /// The same for what happened at or after `from` and before `until`: a shop that exports every hour.
-    pub fn write_between(&self, dir: &Path, from: Timestamp, until: Timestamp) -> Result<ExportSummary, ShopError> {
-        let position = |at: Timestamp| self.records.partition_point(|r| r.at * 1_000_000 < at.as_micros());
-        let range = position(from)..position(until).max(position(from));
-        files::write(&self.stage, &self.records, &self.plan, range, dir, &mut |_, _| {})
     }
 }

@@ -3,8 +3,9 @@
 use super::catalogue::Cents;
 use super::draw::whole;
 use super::effects::factor;
-use super::life::{Due, Life, Scene};
+use super::life::{Due, Life};
 use super::records::{Line, What, total};
+use super::scene::Scene;
 
 /// Satisfaction with an order in stars: this, plus quality, mildness and chance, rounded into 1 to 5.
 const SATISFACTION: f64 = 4.15;

@@ -3,7 +3,8 @@
 use jiff::civil::Date;
 
 use super::effects::Effects;
-use super::life::{Life, Scene, Stage};
+use super::life::Life;
+use super::scene::{Scene, Stage};
 
 /// The truth about one customer on one morning.
 #[derive(Clone, Debug, PartialEq)]

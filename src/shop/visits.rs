@@ -2,8 +2,9 @@
 
 use super::catalogue::{Catalogue, Cents};
 use super::draw::{power, real};
-use super::life::{Life, Scene};
+use super::life::Life;
 use super::records::{Line, What, total};
+use super::scene::Scene;
 
 /// Products looked at in a visit, beyond the first.
 const MORE_VIEWS: f64 = 1.8;

@@ -3,11 +3,12 @@
 mod history;
 mod live;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use serde_json::Value;
+use jiff::civil::Date;
+use serde::Deserialize;
 
 use super::*;
 
@@ -43,12 +44,56 @@ fn rows(dir: &Path, name: &str) -> Vec<Row> {
     reader.deserialize().map(|row| row.expect("every row is whole CSV")).collect()
 }
 
-/// The lines of `events.jsonl` that are JSON, and how many are not.
-fn events(dir: &Path) -> (Vec<Value>, usize) {
-    let text = std::fs::read_to_string(dir.join("events.jsonl")).unwrap();
-    let events: Vec<Value> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-    let n_broken = text.lines().count() - events.len();
-    (events, n_broken)
+/// What the tests look at in a line of `events.jsonl`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Event {
+    message_id: String,
+    user_id: Option<String>,
+    anonymous_id: Option<String>,
+    #[serde(default)]
+    event: String,
+    timestamp: String,
+    #[serde(default)]
+    properties: Properties,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Properties {
+    #[serde(default)]
+    product_id: String,
+    #[serde(default)]
+    category: String,
+    rating: Option<usize>,
+}
+
+impl Event {
+    /// The day in UTC; `None` where the time is a mistake.
+    fn day(&self) -> Option<Date> {
+        self.timestamp.get(..10)?.parse().ok()
+    }
+}
+
+/// The lines of the history's `events.jsonl` that are JSON, and how many are not. Read once: there are many.
+fn events() -> (&'static [Event], usize) {
+    static EVENTS: OnceLock<(Vec<Event>, usize)> = OnceLock::new();
+    let (events, n_broken) = EVENTS.get_or_init(|| {
+        let text = std::fs::read_to_string(history().dir.join("events.jsonl")).unwrap();
+        let events: Vec<Event> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        let n_broken = text.lines().count() - events.len();
+        (events, n_broken)
+    });
+    (events, *n_broken)
+}
+
+/// The true lines of the history's orders: without the mistakes, guests' orders included.
+fn order_lines() -> &'static [Row] {
+    static LINES: OnceLock<Vec<Row>> = OnceLock::new();
+    LINES.get_or_init(|| {
+        let mut seen = BTreeSet::new();
+        let true_line = |row: &Row| !row["order_id"].ends_with('X') && seen.insert(row.clone());
+        rows(&history().dir, "orders.csv").into_iter().filter(true_line).collect()
+    })
 }
 
 fn cents(text: &str) -> i64 {
