@@ -59,7 +59,10 @@ async fn a_year_of_real_invoices_is_in_the_books_to_the_penny_and_twice_is_once(
     let number = |report: &Value, key: &str| report[key].as_u64().unwrap();
     assert_eq!(number(&report, "rows"), 541_909);
     assert_eq!(number(&report, "duplicate_rows"), 5_268);
-    assert_eq!(report["quarantined_by_reason"], serde_json::json!({"not_a_sale": 3, "stock_adjustment": 1336, "zero_price": 1174}));
+    assert_eq!(
+        report["quarantined_by_reason"],
+        serde_json::json!({"not_a_sale": 3, "stock_adjustment": 1336, "zero_price": 1174})
+    );
     assert_eq!((number(&report, "orders"), number(&report, "refunds")), (19_960, 3_836));
     let data = dir.path().join("online_retail-data");
     let first = books(&data, "GBP").await;
