@@ -53,8 +53,8 @@ async fn collect(mut body: Body, limit: usize) -> Result<Vec<u8>, ApiError> {
 fn gunzip(bytes: &[u8], limit: usize) -> Result<Vec<u8>, ApiError> {
     let mut plain = Vec::new();
     match MultiGzDecoder::new(bytes).take(limit as u64 + 1).read_to_end(&mut plain) {
-        _ if plain.len() > limit => Err(ApiError::TooLarge { limit }),
-        Ok(_) => Ok(plain),
         Err(error) => Err(ApiError::Malformed(format!("the body is not valid gzip ({error})"))),
+        Ok(n) if n > limit => Err(ApiError::TooLarge { limit }),
+        Ok(_) => Ok(plain),
     }
 }

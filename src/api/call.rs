@@ -12,6 +12,7 @@
 //! be a friend's. `integrations` says to which of Segment's destinations an event goes; there are none here, and it is
 //! dropped.
 
+use jiff::SignedDuration;
 use serde_json::{Map, Value};
 
 use super::occurred;
@@ -230,7 +231,8 @@ fn occurred_at(item: &Map<String, Value>, envelope: &Envelope<'_>) -> Result<(Ti
     });
     let stated = stated.transpose()?;
     let occurred_at = occurred::occurred_at(stated, sent_at, envelope.received_at).map_err(bad)?;
-    let moved = stated.is_some_and(|stated| stated != occurred_at);
+    // Every sender is off by some milliseconds; that is not worth keeping.
+    let moved = stated.is_some_and(|stated| occurred_at.since(stated).abs() >= SignedDuration::from_secs(1));
     Ok((occurred_at, field.filter(|_| moved).and_then(Value::as_str).map(str::to_owned)))
 }
 

@@ -17,13 +17,15 @@ use crate::stores::sqlite::{Access, SqliteFiles};
 mod check;
 mod customers;
 mod deliveries;
+mod demo;
 
 mod import;
 mod output;
 mod run;
+mod summary;
 
 mod tasks;
-// mod test;
+mod test;
 mod why;
 
 /// rekindle keeps a company's customers: events in, one profile each, models and rules decide, every message once.
@@ -37,10 +39,11 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Run),
+    Demo(demo::Demo),
 
     Import(import::Import),
     Check(check::Check),
-    // Test(test::Test),
+    Test(test::Test),
     Customers(customers::Customers),
     Deliveries(deliveries::Deliveries),
     Why(why::Why),
@@ -99,10 +102,11 @@ pub fn main() -> ExitCode {
     let ended = runtime.block_on(async {
         match cli.command {
             Command::Run(command) => command.run().await,
+            Command::Demo(command) => command.run().await,
 
             Command::Import(command) => command.run().await,
             Command::Check(command) => command.run(),
-            // Command::Test(command) => command.run(),
+            Command::Test(command) => command.run(),
             Command::Customers(command) => command.run().await,
             Command::Deliveries(command) => command.run().await,
             Command::Why(command) => command.run().await,

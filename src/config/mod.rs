@@ -168,7 +168,7 @@ impl Config {
         problems.extend(self.business.problems());
         problems.extend(self.http.problems());
         problems.extend(self.contact.problems());
-        problems.extend(self.models.problems());
+        problems.extend(self.models.check());
         for source in &self.sources {
             problems.extend(source.validate());
         }

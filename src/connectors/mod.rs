@@ -2,16 +2,38 @@
 //! stores both in one commit, so after a crash it is asked again from the last stored cursor and nothing is lost or
 //! counted twice.
 //!
-//! A new kind is one new file and one line in [`SourceKind`].
+//! A new kind is one new file and one line in [`SourceKind`]. The two that there are read files: `input` (bytes) → `csv`,
+//! `jsonl` (records) → `group` (which rows are one event) → `mapper` (which carries out a [`mapping`]).
 #![warn(missing_docs)]
+
+mod cells;
+mod csv;
+mod file;
+mod group;
+mod input;
+mod jsonl;
+mod mapper;
+pub mod mapping;
+mod row;
+mod segment;
+mod times;
+mod validate;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::clock::Timestamp;
+use crate::domain::clock::{Business, Timestamp};
 use crate::domain::event::Fact;
 
 pub use crate::domain::quarantine::Quarantined;
+
+/// So much of a record is kept in quarantine.
+const RECORD_BYTES_KEPT: usize = 64 * 1024;
 
 /// What a connector hands over at once: bounded by the connector, a few thousand facts at most.
 #[derive(Clone, Debug, Default)]
@@ -63,25 +85,81 @@ pub trait Connector: Send {
     /// The next batch after `cursor` (`None`: from the beginning). `now` is when the facts are received.
     async fn pull(&mut self, cursor: Option<&str>, now: Timestamp) -> Result<Batch, ConnectorError>;
 }
-/// (stub)
-#[derive(Clone, Debug, serde::Deserialize)]
-pub struct SourceConfig {
-    #[doc = "x"]
-    pub name: String,
-    #[doc = "x"]
-    pub path: Option<std::path::PathBuf>,
+
+/// The kinds of source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SourceKind {
+    /// A CSV file whose first row names the columns.
+    Csv,
+    /// A file with one JSON object a line.
+    Jsonl,
 }
+
+/// One `[[sources]]` of the configuration. Files may be gzipped, whatever their name.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SourceConfig {
+    /// The name under which its events are stored. It is part of every event's id: the same data under another name is
+    /// other events.
+    pub name: String,
+    /// What it is: `csv` or `jsonl`.
+    pub kind: SourceKind,
+    /// Which file, unless the command line says.
+    pub path: Option<PathBuf>,
+    /// History (`true`, the default) is folded into profiles but wakes no rule. `false` for a file that a shop goes on
+    /// writing: its events are news when they are read.
+    #[serde(default = "yes")]
+    pub imported: bool,
+    /// How long after an event of imported history one could have known of it: `0d`, `2d`, `36h`. Backtests see it only
+    /// then.
+    #[serde(default = "no_delay")]
+    pub knowledge_delay: String,
+    /// What separates the cells of a CSV row: `,` by default.
+    #[serde(default = "comma")]
+    pub delimiter: char,
+    /// Numbers are written `1.234,50`.
+    #[serde(default)]
+    pub decimal_comma: bool,
+    /// A longer line is put aside; 1 MiB by default.
+    #[serde(default = "one_mebibyte")]
+    pub max_line_bytes: usize,
+    /// What the columns mean. JSON lines without it are messages as Segment's libraries write them.
+    pub mapping: Option<mapping::Mapping>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn no_delay() -> String {
+    "0d".to_owned()
+}
+
+fn comma() -> char {
+    ','
+}
+
+fn one_mebibyte() -> usize {
+    1024 * 1024
+}
+
 impl SourceConfig {
-    #[doc = "x"]
-    pub fn validate(&self) -> Vec<String> {
-        vec![]
+    /// Opens `file`, else the configured path. Nothing is read yet but the header; what is wrong with the configuration,
+    /// the file or its header is said at once.
+    pub fn open(&self, file: Option<&Path>, business: &Business) -> Result<Box<dyn Connector>, ConnectorError> {
+        Ok(Box::new(self.open_file(file, business)?))
     }
-    #[doc = "x"]
-    pub fn open(
-        &self,
-        _: Option<&std::path::Path>,
-        _: &crate::domain::clock::Business,
-    ) -> Result<Box<dyn Connector>, ConnectorError> {
-        Err(ConnectorError::Invalid(String::new()))
+
+    fn open_file(&self, file: Option<&Path>, business: &Business) -> Result<file::FileConnector, ConnectorError> {
+        let problems = self.validate();
+        if !problems.is_empty() {
+            let all = problems.join("; ");
+            return Err(ConnectorError::Invalid(format!("source `{}` is not usable: {all}", self.name)));
+        }
+        let no_path =
+            || format!("source `{}` has no `path`; state one, or name the file on the command line", self.name);
+        let path = file.or(self.path.as_deref()).ok_or_else(|| ConnectorError::Invalid(no_path()))?;
+        file::FileConnector::open(self.clone(), path.to_owned(), business)
     }
 }

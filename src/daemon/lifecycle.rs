@@ -58,12 +58,16 @@ impl Engine {
             business_name: config.business.name.clone(),
         };
         let workers = tokio_util::task::TaskTracker::new();
-        workers.spawn(serve(listener, state, stop.clone()));
+        let mut serving = workers.spawn(serve(listener, state, stop.clone()));
         workers.spawn(self.clone().keep_deciding(stop.clone()));
         for channel in self.pipeline.channels.clone() {
             workers.spawn(self.clone().keep_delivering(channel, stop.clone()));
         }
         stop.cancelled().await;
+        // Requests under way are answered before the log takes nothing more in.
+        if tokio::time::timeout(GRACE, &mut serving).await.is_err() {
+            tracing::warn!("some requests were still open when the grace period ended");
+        }
         self.inbox.drain();
         self.decided.notify_waiters();
         workers.close();

@@ -61,6 +61,12 @@ impl Cell {
         }
     }
 
+    /// For reasons: `31-60 days since the last order, 3-4 order days`.
+    pub fn text(self) -> String {
+        let s = if self.frequency == 0 { "" } else { "s" };
+        format!("{} days since the last order, {} order day{s}", self.recency_text(), self.frequency_text())
+    }
+
     fn index(self) -> usize {
         self.recency * N_FREQUENCY + self.frequency
     }
@@ -109,12 +115,14 @@ impl Pooled {
 )]
 pub struct Table<T>(Vec<T>);
 
-impl<T: Tally> Table<T> {
+impl<T: Tally> Default for Table<T> {
     /// Nothing counted yet.
-    pub fn new() -> Self {
+    fn default() -> Self {
         Table(vec![T::default(); N_RECENCY * N_FREQUENCY])
     }
+}
 
+impl<T: Tally> Table<T> {
     /// The tally of one cell, to count in.
     pub fn at(&mut self, cell: Cell) -> &mut T {
         &mut self.0[cell.index()]
@@ -215,7 +223,7 @@ mod tests {
 
     #[test]
     fn a_thin_cell_asks_its_neighbours_in_the_stated_order() {
-        let mut table = Table::<Count>::new();
+        let mut table = Table::<Count>::default();
         let asked = |table: &Table<Count>| table.ask(cell(20, 2)).map(|(count, pooled)| (count.0, pooled));
         *table.at(cell(200, 2)) = Count(1_000);
         assert_eq!(asked(&table), None, "a cell two steps away is somebody else");

@@ -133,13 +133,13 @@ struct Holdout {
 impl Fit {
     fn new(config: ChurnRiskConfig, data: &Dataset<'_>) -> Fit {
         let windows = windows::complete(data, config.horizon_days);
-        let mut tables = vec![Table::<Lapses>::new(); windows.len()];
+        let mut tables = vec![Table::<Lapses>::default(); windows.len()];
         observe(data, &windows, |i, _, standing, lapsed| {
             let lapses = tables[i].at(Cell::of(standing));
             lapses.n += 1;
             lapses.n_lapsed += u64::from(lapsed);
         });
-        let mut table = Table::new();
+        let mut table = Table::default();
         let mut holdout = None;
         for (i, (window, newer)) in windows.iter().zip(&tables).enumerate() {
             if i > 0 && i + 1 == windows.len() {
@@ -221,23 +221,19 @@ impl Fitted for Fit {
         let horizon = self.config.horizon_days;
         let Some(standing) = Standing::of(facts, now, &business.zone) else { return no_order(&self.version) };
         let cell = Cell::of(&standing);
-        let such = format!("{} days since the last order, {} order days", cell.recency_text(), cell.frequency_text());
         let Some((lapses, pooled)) = self.table.ask(cell) else {
             let missing = match self.windows.len() {
-                0 => format!(
-                    "nobody could be watched for {horizon} days yet ({} days of warm-up first)",
-                    windows::WARM_UP_DAYS
-                ),
+                0 => windows::none_yet(horizon),
                 _ => "fewer than 30 past customers were like this, neighbouring cells included".to_owned(),
             };
-            return not_enough_data(&self.version, "cell", such, &missing);
+            return not_enough_data(&self.version, "cell", cell.text(), &missing);
         };
         let (risk, interval) = (lapses.share(), lapses.interval());
         let percent = |share: f64| format!("{:.1} %", share * 100.0);
         let mut reasons = standing_reasons(&standing);
         reasons.push(reason(
             "cell",
-            such,
+            cell.text(),
             format!(
                 "{} of {} such customers{} did not order within {horizon} days: {} (95 % interval {} to {})",
                 lapses.n_lapsed,
@@ -289,10 +285,6 @@ impl Fitted for Fit {
 
 /// The reasons that every score by cells gives first: where the customer stands.
 pub(super) fn standing_reasons(standing: &Standing) -> Vec<crate::domain::score::Reason> {
-    let days = match standing.recency_days {
-        1 => "1 day".to_owned(),
-        n => format!("{n} days"),
-    };
     let orders = match (standing.n_orders, standing.n_order_days) {
         (1, _) => "1 order".to_owned(),
         (n, days) if n == days => format!("{n} orders"),
@@ -301,7 +293,7 @@ pub(super) fn standing_reasons(standing: &Standing) -> Vec<crate::domain::score:
     vec![
         reason(
             "recency_days",
-            format!("{days} since the last order"),
+            format!("{} since the last order", standing.recency_text()),
             "the longer, the more customers stay away".into(),
         ),
         reason("n_orders", orders, "the more, the more customers come back".into()),

@@ -6,7 +6,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::domain::clock::{Business, Timestamp};
-use crate::domain::id::CustomerId;
+use crate::domain::id::{CustomerId, short_hash};
 use crate::domain::money::Money;
 use crate::domain::profile::Profile;
 use crate::domain::score::ScoreKind;
@@ -105,6 +105,14 @@ impl Standing {
     pub fn of(facts: &CustomerFacts, then: Timestamp, zone: &TimeZone) -> Option<Standing> {
         Calendar::default().read(facts, zone).standing(facts, then, then.day(zone))
     }
+
+    /// `1 day`, `47 days`.
+    pub(super) fn recency_text(&self) -> String {
+        match self.recency_days {
+            1 => "1 day".to_owned(),
+            n => format!("{n} days"),
+        }
+    }
 }
 
 /// The business days of one customer's orders, worked out once and asked for many cut-offs; the memory is used again for the
@@ -171,8 +179,52 @@ impl Dataset<'_> {
             hasher.update([b'c']);
             amounts(&mut hasher, &facts.credits);
         }
-        let hash = hasher.finalize();
-        let hash: String = hash[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+        let hash = short_hash(&[&hasher.finalize()]);
         format!("{}@{}#{hash}", kind.as_str(), self.as_of.in_zone(&self.business.zone).date())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::domain::event::{Event, Fact, names};
+
+    fn event(name: &str, hour: i64, properties: &serde_json::Value) -> Event {
+        let at = Timestamp::from_micros(hour * 3_600_000_000);
+        let fact = Fact {
+            source: "test".to_owned(),
+            message_id: format!("{name} {hour} {properties}"),
+            name: name.to_owned(),
+            occurred_at: at,
+            received_at: at,
+            known_at: at,
+            imported: false,
+            identities: Vec::new(),
+            traits: serde_json::Map::new(),
+            properties: properties.as_object().cloned().unwrap_or_default(),
+            context: serde_json::Map::new(),
+        };
+        Event { id: Event::id_of(&fact), customer: None, fact }
+    }
+
+    #[test]
+    fn money_goes_back_once_from_when_it_was_known_also_for_orders_never_seen() {
+        let business = Business { zone: TimeZone::UTC, currency: "EUR".parse().unwrap() };
+        let events = [
+            event(names::ORDER_COMPLETED, 1, &json!({ "order_id": "a", "total": 100 })),
+            event(names::ORDER_REFUNDED, 3, &json!({ "order_id": "a", "total": 30 })),
+            event(names::ORDER_CANCELLED, 5, &json!({ "order_id": "a" })),
+            event(names::ORDER_COMPLETED, 2, &json!({ "order_id": "b", "total": 50 })),
+            event(names::ORDER_COMPLETED, 2, &json!({ "order_id": "c", "total": 10, "currency": "USD" })),
+            event(names::ORDER_REFUNDED, 7, &json!({ "order_id": "before our time", "total": 20 })),
+        ];
+        let customer = CustomerId::derive(Timestamp::EPOCH, &[]);
+        let facts = CustomerFacts::of(customer, &Profile::fold(&events, &business), &business);
+        let net = |hour: i64| facts.net_minor_known_by(Timestamp::from_micros(hour * 3_600_000_000));
+        assert_eq!([0, 1, 2, 3, 5, 7].map(net), [0, 10_000, 15_000, 12_000, 5_000, 3_000]);
+        let standing = Standing::of(&facts, Timestamp::from_micros(86_400_000_000), &TimeZone::UTC).unwrap();
+        assert_eq!(standing, Standing { recency_days: 1, n_orders: 3, n_order_days: 1 });
     }
 }

@@ -126,12 +126,12 @@ struct Holdout {
 impl Fit {
     fn new(config: LifetimeValueConfig, data: &Dataset<'_>) -> Fit {
         let windows = windows::complete(data, config.horizon_days);
-        let mut tables = vec![Table::<Revenue>::new(); windows.len()];
+        let mut tables = vec![Table::<Revenue>::default(); windows.len()];
         observe(data, &windows, |i, standing, minor| {
             let one = Revenue { n: 1, sum: minor, squares: i128::from(minor) * i128::from(minor) };
             tables[i].at(Cell::of(standing)).add(&one);
         });
-        let mut table = Table::new();
+        let mut table = Table::default();
         let mut holdout = None;
         for (i, (window, newer)) in windows.iter().zip(&tables).enumerate() {
             if i > 0 && i + 1 == windows.len() {
@@ -240,23 +240,19 @@ impl Fitted for Fit {
         let horizon = self.config.horizon_days;
         let Some(standing) = Standing::of(facts, now, &business.zone) else { return no_order(&self.version) };
         let cell = Cell::of(&standing);
-        let such = format!("{} days since the last order, {} order days", cell.recency_text(), cell.frequency_text());
         let Some((revenue, pooled)) = self.table.ask(cell) else {
             let missing = match self.windows.len() {
-                0 => format!(
-                    "nobody could be watched for {horizon} days yet ({} days of warm-up first)",
-                    windows::WARM_UP_DAYS
-                ),
+                0 => windows::none_yet(horizon),
                 _ => "fewer than 30 past customers were like this, neighbouring cells included".to_owned(),
             };
-            return not_enough_data(&self.version, "cell", such, &missing);
+            return not_enough_data(&self.version, "cell", cell.text(), &missing);
         };
         let (low, high) = revenue.interval();
         let money = |minor: f64| Money { minor: whole(minor), currency: self.currency };
         let mut reasons = standing_reasons(&standing);
         reasons.push(reason(
             "cell",
-            such,
+            cell.text(),
             format!(
                 "{} such customers{} brought {} each in the next {horizon} days on average (95 % interval {} to {})",
                 revenue.n,

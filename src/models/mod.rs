@@ -57,14 +57,16 @@ impl Default for ModelsConfig {
 }
 
 impl ModelsConfig {
-    /// Everything that is wrong, naming the keys.
-    pub fn problems(&self) -> Vec<String> {
-        let checks = [
+    /// Everything that is wrong with it, naming section and key; empty when nothing is.
+    pub fn check(&self) -> Vec<String> {
+        let sections = [
             ("tier", self.tier.check()),
             ("churn_risk", self.churn_risk.check()),
             ("lifetime_value", self.lifetime_value.check()),
         ];
-        checks.into_iter().filter_map(|(section, check)| Some(format!("models.{section}: {}", check.err()?))).collect()
+        let wrong =
+            |(section, checked): (&str, Result<(), String>)| Some(format!("models.{section}: {}", checked.err()?));
+        sections.into_iter().filter_map(wrong).collect()
     }
 }
 

@@ -121,7 +121,7 @@ impl Fitted for Fit {
             reasons: vec![
                 reason(
                     "recency_days",
-                    format!("{} since the last order", standing.recency_days),
+                    format!("{} since the last order", standing.recency_text()),
                     fifth(recency, "the most recent"),
                 ),
                 reason("n_order_days", standing.n_order_days.to_string(), fifth(frequency, "the most frequent")),

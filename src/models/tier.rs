@@ -55,8 +55,8 @@ impl TierConfig {
             return Err(format!("`{name}` cannot name a tier; `{NO_ORDER}` is the tier of customers without an order"));
         }
         names.sort_unstable();
-        if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
-            return Err(format!("`{}` names two tiers", twice[0]));
+        if let Some([name, _]) = names.array_windows().find(|[a, b]| a == b) {
+            return Err(format!("`{name}` names two tiers"));
         }
         match self {
             TierConfig::Thresholds { tiers, .. } => {
@@ -145,7 +145,9 @@ impl Fit {
         };
         if let Some(edges) = &fit.edges {
             let mut n_by_tier = vec![0; edges.len() + 1];
-            nets.iter().for_each(|net| n_by_tier[tier_of(edges, *net)] += 1);
+            for net in &nets {
+                n_by_tier[tier_of(edges, *net)] += 1;
+            }
             fit.n_by_tier = n_by_tier;
         }
         fit

@@ -109,8 +109,8 @@ impl RuleBook {
         let (none, no_segments) = (BTreeSet::new(), BTreeSet::new());
         let known = Known { vocabulary, segments: &no_segments, common: &none };
         check(Kind::Common, &tree, &text, &known, &mut findings);
-        let functions: BTreeSet<(String, usize)> =
-            tree.iter_functions().map(|f| (f.name.to_owned(), f.params.len())).collect();
+        let public = tree.iter_functions().filter(|f| f.access == rhai::FnAccess::Public);
+        let functions: BTreeSet<(String, usize)> = public.map(|f| (f.name.to_owned(), f.params.len())).collect();
         if !findings.has_errors() {
             match program::module(&engine, &tree, &shown(&path)) {
                 Ok(module) => {
@@ -218,7 +218,7 @@ fn list(dir: &Path, diagnostics: &mut Vec<Diagnostic>) -> std::io::Result<BTreeM
     if let Ok(shared) = fs::read_dir(dir.join("shared")) {
         for entry in shared.flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
-            if name.ends_with(".rhai") && name != "common.rhai" && !name.starts_with('.') {
+            if name.strip_suffix(".rhai").is_some_and(|stem| stem != "common") && !name.starts_with('.') {
                 let path = dir.join("shared").join(&name);
                 let help = "move its functions to shared/common.rhai";
                 diagnostics.push(Diagnostic::warning(shown(&path), "this file is never read").help(help));

@@ -139,14 +139,12 @@ impl Reader<'_, '_> {
             let (hour, minute) = (digits(hour).then_some(hour)?, digits(minute).then_some(minute)?);
             Some((hour.parse::<u8>().ok().filter(|h| *h < 24)?, minute.parse::<u8>().ok().filter(|m| *m < 60)?))
         });
-        match time {
-            Some((hour, minute)) => self.cron(&format!("{minute} {hour} * * *"), at),
-            None => {
-                let help = "hours and minutes with two digits each, such as daily(\"09:00\")";
-                self.wrong(at, format!("`{text}` is not a time of day"), Some(help.to_owned()));
-                None
-            }
-        }
+        let Some((hour, minute)) = time else {
+            let help = "hours and minutes with two digits each, such as daily(\"09:00\")";
+            self.wrong(at, format!("`{text}` is not a time of day"), Some(help.to_owned()));
+            return None;
+        };
+        self.cron(&format!("{minute} {hour} * * *"), at)
     }
 
     fn cron(&mut self, cron: &str, at: Position) -> Option<Trigger> {
@@ -154,8 +152,8 @@ impl Reader<'_, '_> {
         match Schedule::parse(cron, TimeZone::UTC) {
             Ok(_) => Some(Trigger::Schedule { cron: cron.to_owned() }),
             Err(error) => {
-                let help = "five fields: minute, hour, day of month, month, day of week, such as cron(\"0 9 * * 1\")";
-                self.wrong(at, format!("`{cron}` is not a schedule: {error}"), Some(help.to_owned()));
+                let help = "such as cron(\"0 9 * * 1\"), every Monday at nine";
+                self.wrong(at, error, Some(help.to_owned()));
                 None
             }
         }

@@ -19,6 +19,8 @@ mod program;
 mod rule;
 mod segments;
 pub mod testing;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 

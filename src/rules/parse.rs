@@ -20,10 +20,20 @@ pub(super) fn parse(engine: &mut Engine, text: &str, findings: &mut Findings) ->
     for error in &broken {
         report(error, text, findings);
     }
-    for error in strict.iter().filter(|e| matches!(e.err_type(), ParseErrorType::VariableUndefined(_))) {
-        report(error, text, findings);
+    let lost: Vec<&str> = broken.iter().filter_map(|error| declared(text, error.position())).collect();
+    for error in &strict {
+        // A variable whose own line is broken is not unknown as well.
+        if matches!(error.err_type(), ParseErrorType::VariableUndefined(name) if !lost.contains(&name.as_str())) {
+            report(error, text, findings);
+        }
     }
     tree
+}
+
+/// The variable that the line at `position` declares.
+fn declared(text: &str, position: Position) -> Option<&str> {
+    let line = text.lines().nth(position.line()?.checked_sub(1)?)?;
+    line.trim_start().strip_prefix("let ")?.split([' ', '=', ';']).next()
 }
 
 fn recover(engine: &Engine, text: &str) -> (AST, Vec<ParseError>) {
@@ -34,7 +44,7 @@ fn recover(engine: &Engine, text: &str) -> (AST, Vec<ParseError>) {
             Ok(tree) => return (tree, errors),
             Err(error) => error,
         };
-        let repaired = repair(&text, &error);
+        let repaired = without_line(engine, &text, &error).unwrap_or_else(|| repair(&text, &error));
         errors.push(error);
         if repaired == text {
             break;
@@ -42,6 +52,27 @@ fn recover(engine: &Engine, text: &str) -> (AST, Vec<ParseError>) {
         text = repaired;
     }
     (AST::empty(), errors)
+}
+
+/// `text` without the statement that `error` is in, where that is a line of its own and its loss mends the function.
+fn without_line(engine: &Engine, text: &str, error: &ParseError) -> Option<String> {
+    let at = offset(text, error.position());
+    let start = text[..at].rfind('\n')? + 1;
+    let end = at + text[at..].find('\n')?;
+    let line = &text[start..end];
+    if !line.starts_with([' ', '\t']) || !line.trim_end().ends_with(';') || is_undefined(error) {
+        return None;
+    }
+    let rest = format!("{}{}{}", &text[..start], " ".repeat(line.chars().count()), &text[end..]);
+    let is_mended = match engine.compile(&rest) {
+        Ok(_) => true,
+        Err(next) => next.position() > error.position() || is_undefined(&next),
+    };
+    is_mended.then_some(rest)
+}
+
+fn is_undefined(error: &ParseError) -> bool {
+    matches!(error.err_type(), ParseErrorType::VariableUndefined(_) | ParseErrorType::ModuleUndefined(_))
 }
 
 /// `text` without what `error` is about.
@@ -138,7 +169,7 @@ fn describe(error: &ParseErrorType, text: &str) -> (String, Option<String>) {
             "`import` does not exist in rules",
             "put shared helpers into rules/shared/common.rhai and call them as `common::name(…)`",
         ),
-        ParseErrorType::Reserved(name) if name == "eval" => {
+        ParseErrorType::BadInput(LexError::ImproperSymbol(symbol, _)) if symbol == "eval" => {
             say("`eval` does not exist in rules", "write the code itself")
         }
         ParseErrorType::Reserved(name) => {

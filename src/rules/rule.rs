@@ -49,17 +49,13 @@ impl Rule {
         findings: &mut Findings,
     ) -> Option<Self> {
         let tree = parse::parse(&mut engine, source.text, findings);
-        let card = match card::find(tree.statements()) {
-            Some((value, at)) => card::read(value, at, known, findings),
-            // A card that could not be parsed has been reported as such.
-            None => {
-                if !source.text.contains("const RULE") {
-                    let help = "write `const RULE = #{ trigger: daily(\"09:00\"), cooldown: days(30) };`".to_owned();
-                    findings.error(rhai::Position::NONE, "the file has no card", Some(help));
-                }
-                None
-            }
-        };
+        let found = card::find(tree.statements());
+        // A card that could not be parsed has been reported as such.
+        if found.is_none() && !source.text.contains("const RULE") {
+            let help = "write `const RULE = #{ trigger: daily(\"09:00\"), cooldown: days(30) };`".to_owned();
+            findings.error(rhai::Position::NONE, "the file has no card", Some(help));
+        }
+        let card = found.and_then(|(value, at)| card::read(value, at, known, findings));
         // With a broken card the event's presence is unknown; then it is better not to complain of it.
         let has_event = card.as_ref().is_none_or(|card| matches!(card.trigger, Trigger::On { .. }));
         check(Kind::Rule { has_event }, &tree, source.text, known, findings);

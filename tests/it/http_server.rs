@@ -104,6 +104,20 @@ async fn a_body_that_does_not_come_is_not_waited_for_and_may_be_sent_again() {
 }
 
 #[tokio::test]
+async fn a_sender_of_too_much_is_heard_out_and_then_told() {
+    let http = Http::start().await;
+    let mut stream = TcpStream::connect(http.address).await.unwrap();
+    let head = "POST /v1/batch HTTP/1.1\r\nHost: x\r\nContent-Length: 5000000\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    // Like most libraries, it reads the answer only when all is written.
+    for _ in 0..5 {
+        stream.write_all(&vec![b' '; 1_000_000]).await.expect("the connection stays open");
+        assert_eq!(http.get("/livez").await.0, 200);
+    }
+    assert!(read_head(&mut stream).await.starts_with("HTTP/1.1 413 Payload Too Large\r\n"));
+}
+
+#[tokio::test]
 async fn stopping_ends_the_requests_in_progress_and_sends_new_ones_away_politely() {
     let http = Http::start().await;
     let gate = Arc::new(Semaphore::new(0));

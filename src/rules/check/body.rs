@@ -28,7 +28,7 @@ pub(super) struct Reach {
 pub(super) fn check(context: &Context<'_>, tree: &AST, findings: &mut Findings) {
     let mut reach = Reach::default();
     // The card is data and has been read as such; what the other constants call is looked at like any code.
-    let constants = tree.statements().iter().filter(|statement| !is_card(statement)).cloned();
+    let constants = tree.statements().iter().filter(|statement| is_constant(statement)).cloned();
     let constants = AST::new(constants.collect::<Vec<_>>(), rhai::Module::new());
     walk(context, "", &constants, &mut reach, findings);
     for function in context.functions {
@@ -43,8 +43,8 @@ pub(super) fn check(context: &Context<'_>, tree: &AST, findings: &mut Findings) 
     unused(context, &reach, findings);
 }
 
-fn is_card(statement: &Stmt) -> bool {
-    matches!(statement, Stmt::Var(var, ..) if var.0.name == "RULE")
+fn is_constant(statement: &Stmt) -> bool {
+    matches!(statement, Stmt::Var(var, ..) if var.0.name != "RULE")
 }
 
 /// Walks one function. Gives back what it always answers, where that is a plain `true` or `false`.
@@ -168,7 +168,7 @@ fn verbs_out_of_place(context: &Context<'_>, reach: &Reach, findings: &mut Findi
 
 fn unused(context: &Context<'_>, reach: &Reach, findings: &mut Findings) {
     let called: BTreeSet<&String> = reach.calls.values().flatten().collect();
-    for function in context.functions.iter().filter(|f| !f.is_anonymous() && !called.contains(&f.name)) {
+    for function in context.functions.iter().filter(|f| !f.is_anonymous()) {
         let is_entry = match context.kind {
             // A near miss of `when` has been reported as such.
             Kind::Rule { .. } => ["when", "then"]
@@ -176,18 +176,18 @@ fn unused(context: &Context<'_>, reach: &Reach, findings: &mut Findings) {
                 .any(|mind| crate::domain::diagnostic::did_you_mean(&function.name, [*mind]).is_some()),
             Kind::Segments => !function.is_private,
             Kind::Common => true,
-        };
-        if !is_entry {
+        } || called.contains(&function.name);
+        if is_word(&function.name) {
+            // It would shadow what every other rule means by the name.
+            let message = format!("`{}` is a word of the language", function.name);
+            findings.error(function.at, message, Some("choose another name".to_owned()));
+        } else if !is_entry {
             let help = "remove it, or call it".to_owned();
             findings.warning(function.at, format!("`{}` is never called", function.name), Some(help));
         }
     }
-    // The tables of the host and of the file must not be confused: a helper named as a verb would shadow it.
-    for function in context.functions {
-        let is_verb = host::verbs::VERBS.iter().any(|verb| verb.0 == function.name);
-        if is_verb || host::span::UNITS.iter().any(|unit| unit.0 == function.name) {
-            let message = format!("`{}` is a word of the language", function.name);
-            findings.error(function.at, message, Some("choose another name".to_owned()));
-        }
-    }
+}
+
+fn is_word(name: &str) -> bool {
+    host::verbs::VERBS.iter().any(|verb| verb.0 == name) || host::span::UNITS.iter().any(|unit| unit.0 == name)
 }

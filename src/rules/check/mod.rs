@@ -36,7 +36,7 @@ pub(super) fn check(kind: Kind, tree: &AST, text: &str, known: &Known<'_>, findi
     let functions = functions(tree, text);
     top_level(kind, tree, findings);
     if let Kind::Rule { has_event } = kind {
-        minds(&functions, has_event, findings);
+        minds(&functions, text, has_event, findings);
     }
     if kind == Kind::Segments {
         for segment in functions.iter().filter(|f| !f.is_private && !f.is_anonymous()) {
@@ -64,7 +64,6 @@ fn constants(tree: &AST) -> Vec<String> {
 fn top_level(kind: Kind, tree: &AST, findings: &mut Findings) {
     for statement in tree.statements() {
         match statement {
-            Stmt::Noop(_) => {}
             Stmt::Var(var, flags, at) if !flags.contains(ASTFlags::CONSTANT) => {
                 let help = format!("write `const {}`, and read it inside functions as `global::{0}`", var.0.name);
                 findings.error(*at, "`let` at the top of a file is never seen by its functions", Some(help));
@@ -73,7 +72,7 @@ fn top_level(kind: Kind, tree: &AST, findings: &mut Findings) {
                 let help = "a rule is a file of its own: move it to rules/NAME.rhai".to_owned();
                 findings.error(var.0.pos, "there is no `RULE` in this file", Some(help));
             }
-            Stmt::Var(..) => {}
+            Stmt::Var(..) | Stmt::Noop(_) => {}
             other => {
                 let help = "move it into a function".to_owned();
                 findings.error(other.position(), "only `const` and `fn` may stand at the top of a file", Some(help));
@@ -82,7 +81,7 @@ fn top_level(kind: Kind, tree: &AST, findings: &mut Findings) {
     }
 }
 
-fn minds(functions: &[Function], has_event: bool, findings: &mut Findings) {
+fn minds(functions: &[Function], text: &str, has_event: bool, findings: &mut Findings) {
     for mind in MINDS {
         let found: Vec<&Function> = functions.iter().filter(|f| f.name == mind).collect();
         let near = functions.iter().find(|f| {
@@ -93,6 +92,8 @@ fn minds(functions: &[Function], has_event: bool, findings: &mut Findings) {
                 let message = format!("`fn {}` is never asked", near.name);
                 findings.error(near.at, message, Some(format!("did you mean `{mind}`?")));
             }
+            // It is there and could not be read, which has been said.
+            ([], None) if text.contains(&format!("fn {mind}(")) => {}
             ([], None) => {
                 let body = if mind == "when" { "true" } else { "email(\"…\")" };
                 let help = format!("add `fn {mind}(customer) {{ {body} }}`");

@@ -137,8 +137,7 @@ pub(super) fn continues_a_chain(path: &[ASTNode<'_>]) -> bool {
 /// A function or operator call, as a statement or inside an expression.
 pub(super) fn call<'a>(node: &ASTNode<'a>) -> Option<(&'a FnCallExpr, Position)> {
     match node {
-        ASTNode::Expr(Expr::FnCall(call, at)) => Some((call, *at)),
-        ASTNode::Stmt(Stmt::FnCall(call, at)) => Some((call, *at)),
+        ASTNode::Expr(Expr::FnCall(call, at)) | ASTNode::Stmt(Stmt::FnCall(call, at)) => Some((call, *at)),
         _ => None,
     }
 }

@@ -97,6 +97,7 @@ impl Run {
 }
 
 /// An error for the script; Rhai adds the position of the call.
+#[expect(clippy::unnecessary_box_returns, reason = "a native function must answer with a box")]
 pub(super) fn raise(message: String) -> Box<EvalAltResult> {
     EvalAltResult::ErrorRuntime(message.into(), Position::NONE).into()
 }
