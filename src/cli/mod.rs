@@ -1,1 +1,154 @@
-//! (being written)
+//! The command line: one file per command. Only this folder speaks to the terminal.
+//!
+//! Exit codes: 0 all well, 1 something was found wrong, 2 the command was used wrongly.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is the folder that speaks to the terminal")]
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::Config;
+use crate::domain::clock::Timestamp;
+use crate::domain::diagnostic::Diagnostic;
+use crate::stores::sqlite::{Access, SqliteFiles};
+
+mod check;
+mod customers;
+mod deliveries;
+
+mod import;
+mod output;
+mod run;
+
+mod tasks;
+mod test;
+mod why;
+
+/// rekindle keeps a company's customers: events in, one profile each, models and rules decide, every message once.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(run::Run),
+
+    Import(import::Import),
+    Check(check::Check),
+    Test(test::Test),
+    Customers(customers::Customers),
+    Deliveries(deliveries::Deliveries),
+    Why(why::Why),
+    Tasks(tasks::Tasks),
+    Quarantine(tasks::Quarantine),
+}
+
+/// What every command takes.
+#[derive(Debug, Args)]
+struct Common {
+    /// The configuration file.
+    #[arg(long, default_value = "config.toml", value_name = "FILE", global = true)]
+    config: PathBuf,
+}
+
+/// What a command that lists takes.
+#[derive(Debug, Args)]
+struct Listing {
+    #[command(flatten)]
+    common: Common,
+    /// Print JSON, for programs.
+    #[arg(long)]
+    json: bool,
+}
+
+/// How a command ended, when it did not fail.
+enum Ended {
+    Well,
+    /// It did what it was asked to and found something wrong.
+    FoundWrong,
+}
+
+/// Something wrong with a file that a person wrote: shown as it is, without "error:" around it.
+#[derive(Debug)]
+struct Wrong(Vec<Diagnostic>);
+
+impl std::fmt::Display for Wrong {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let lines: Vec<String> = self.0.iter().map(ToString::to_string).collect();
+        f.write_str(&lines.join("\n"))
+    }
+}
+
+impl std::error::Error for Wrong {}
+
+/// Runs the command that the arguments name.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: the runtime could not be started: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let ended = runtime.block_on(async {
+        match cli.command {
+            Command::Run(command) => command.run().await,
+
+            Command::Import(command) => command.run().await,
+            Command::Check(command) => command.run(),
+            Command::Test(command) => command.run(),
+            Command::Customers(command) => command.run().await,
+            Command::Deliveries(command) => command.run().await,
+            Command::Why(command) => command.run().await,
+            Command::Tasks(command) => command.run().await,
+            Command::Quarantine(command) => command.run().await,
+        }
+    });
+    match ended {
+        Ok(Ended::Well) => ExitCode::SUCCESS,
+        Ok(Ended::FoundWrong) => ExitCode::from(1),
+        Err(error) => {
+            match error.downcast_ref::<Wrong>() {
+                Some(wrong) => eprintln!("{wrong}"),
+                None => eprintln!("error: {error:#}"),
+            }
+            ExitCode::from(1)
+        }
+    }
+}
+
+/// The environment, read once.
+fn environment() -> BTreeMap<String, String> {
+    std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect()
+}
+
+fn load_config(path: &Path) -> anyhow::Result<Config> {
+    Config::load(path, &environment()).map_err(|problems| Wrong(problems).into())
+}
+
+/// The configuration and its data, to look at.
+async fn look(common: &Common) -> anyhow::Result<(Config, SqliteFiles)> {
+    let config = load_config(&common.config)?;
+    let files = SqliteFiles::open(&config.store.path, Access::Look).await?;
+    Ok((config, files))
+}
+
+/// An instant as the business reads its clocks.
+fn local(at: Timestamp, config: &Config) -> String {
+    let zone = config.business.business().map_or(jiff::tz::TimeZone::UTC, |b| b.zone);
+    at.in_zone(&zone).strftime("%Y-%m-%d %H:%M:%S").to_string()
+}
+
+/// Logs to standard error: text for people, or JSON lines for programs.
+fn start_logging(json: bool, default: &str) {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("REKINDLE_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    if json { builder.json().init() } else { builder.init() }
+}

@@ -30,6 +30,8 @@ use serde::{Deserialize, Serialize};
 use crate::domain::clock::{Business, Timestamp};
 use crate::domain::event::Fact;
 
+pub use crate::domain::quarantine::Quarantined;
+
 /// So much of a record is kept in quarantine.
 const RECORD_BYTES_KEPT: usize = 64 * 1024;
 
@@ -61,23 +63,6 @@ pub struct Counts {
     pub n_facts: u64,
     /// Records quarantined.
     pub n_quarantined: u64,
-}
-
-/// A record that was put aside: nothing is lost, and it can be looked at.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Quarantined {
-    /// Which source.
-    pub source: String,
-    /// Where in it: `orders.csv:1234`, or a message id.
-    pub locator: String,
-    /// A short code to count by: `bad_time`, `price_not_positive`.
-    pub reason: String,
-    /// What exactly is wrong and what to do, for people.
-    pub message: String,
-    /// The record as it came, cut at 64 KiB.
-    pub record: String,
-    /// When it was put aside.
-    pub at: Timestamp,
 }
 
 /// Why nothing could be handed over.

@@ -1,1 +1,219 @@
-//! (being written)
+//! The daemon: opens what the configuration names, wires it together, and keeps it going.
+//!
+//! [`Engine::step`] does everything that is due at one instant. The live daemon calls its parts when something arrives or a
+//! timer rings; the demo and the tests call it on a clock of their own. There is no second way through.
+
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+use tokio_util::task::TaskTracker;
+
+use crate::channels::template::{Letterhead, SharedTemplates, Templates};
+use crate::channels::{Channel, open_email, open_webhook};
+use crate::config::Config;
+use crate::domain::clock::{Business, Clock, ManualClock, Timestamp};
+use crate::domain::diagnostic::{Diagnostic, Severity};
+use crate::domain::rule::Trigger;
+use crate::domain::unsubscribe::UnsubscribeSigner;
+use crate::pipeline::deliver::Desk;
+use crate::pipeline::ingest::Inbox;
+use crate::pipeline::inside::{TaskList, TraitSetter};
+use crate::pipeline::sweep::RESCORE;
+use crate::pipeline::{DecisionContext, Pipeline, PipelineError, PipelineParts};
+use crate::rules::{RuleBook, Vocabulary};
+use crate::schedule::Schedule;
+use crate::stores::sqlite::{Access, SqliteFiles};
+use crate::stores::{Log, Store, StoreError};
+use crate::telemetry::Metrics;
+
+mod lifecycle;
+
+/// Looks up environment variables for secrets.
+pub type Environment = dyn Fn(&str) -> Option<String> + Send + Sync;
+
+/// Everything that people wrote, read and checked.
+pub struct Written {
+    /// Rules and segments.
+    pub book: RuleBook,
+    /// Message templates.
+    pub templates: Templates,
+    /// What is wrong with them.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// Reads rules and templates; what is broken is reported, the rest is used.
+pub fn read_written(config: &Config) -> Written {
+    let (templates, mut diagnostics) = Templates::load(&config.files.templates);
+    let vocabulary = Vocabulary {
+        templates: templates.cards().clone(),
+        webhooks: config.webhook().endpoint_names(),
+        ..Vocabulary::default()
+    };
+    let book = RuleBook::load(&config.files.rules, &vocabulary, None);
+    diagnostics.extend(book.diagnostics().iter().cloned());
+    Written { book, templates, diagnostics }
+}
+
+/// The daemon's parts, wired.
+pub struct Engine {
+    /// The verbs.
+    pub pipeline: Arc<Pipeline>,
+    /// The way in.
+    pub inbox: Arc<Inbox>,
+    /// What is wrong with what people wrote.
+    pub diagnostics: Vec<Diagnostic>,
+    desk: Desk,
+    arrived: Arc<Notify>,
+    decided: Arc<Notify>,
+    tasks: TaskTracker,
+    files: SqliteFiles,
+}
+
+impl Engine {
+    /// Opens everything that `config` names. Broken rules and templates are logged and left out; a broken configuration
+    /// or an unusable store is an error.
+    pub async fn open(config: &Config, clock: Arc<dyn Clock>, environment: &Environment) -> anyhow::Result<Self> {
+        let business = Arc::new(config.business.business().map_err(anyhow::Error::msg)?);
+        let Written { book, templates, diagnostics } = read_written(config);
+        for problem in diagnostics.iter().filter(|d| d.severity == Severity::Error) {
+            tracing::warn!(file = %problem.file, "{problem}");
+        }
+
+        let files = SqliteFiles::open(&config.store.path, Access::Own).await?;
+        let log: Arc<dyn Log> = Arc::new(files.log.clone());
+        let store: Arc<dyn Store> = Arc::new(files.store.clone());
+        let arrived = Arc::new(Notify::new());
+        let tasks = TaskTracker::new();
+        let (inbox, writing) = Inbox::open(log.clone(), arrived.clone());
+        tasks.spawn(writing);
+        let (desk, settling) = Desk::open(store.clone());
+        tasks.spawn(settling);
+
+        let cards = templates.cards().clone();
+        let letterhead = Letterhead {
+            name: config.business.name.clone(),
+            address: config.business.address.clone(),
+            zone: business.zone.clone(),
+        };
+        let secrets = |name: &str| environment(name);
+        let email = open_email(&config.email(), SharedTemplates::new(templates), letterhead, &secrets)
+            .map_err(anyhow::Error::msg)?;
+        let webhook = open_webhook(&config.webhook(), &secrets).map_err(anyhow::Error::msg)?;
+        let channels: Vec<Arc<dyn Channel>> = vec![
+            Arc::from(email),
+            Arc::from(webhook),
+            Arc::new(TaskList { store: store.clone() }),
+            Arc::new(TraitSetter { intake: inbox.clone() }),
+        ];
+
+        let context = DecisionContext {
+            schedules: schedules(&book, config, &business)?,
+            book: Arc::new(book),
+            templates: cards,
+            models: Vec::new(),
+            policy: config.contact.policy(business.zone.clone()),
+            business,
+            catch_up: config.schedule.catch_up,
+        };
+        let parts = PipelineParts {
+            unsubscribe: UnsubscribeSigner::new(unsubscribe_secret(&*store).await?),
+            public_url: config.http.public_url(),
+            models: crate::models::all(&config.models),
+            metrics: Arc::new(Metrics::new()),
+            log,
+            store,
+            clock,
+            channels,
+        };
+        let pipeline = Arc::new(Pipeline::new(parts, context));
+        pipeline.load_models().await?;
+        pipeline.recover_deliveries().await?;
+        let decided = Arc::new(Notify::new());
+        Ok(Engine { pipeline, inbox, diagnostics, desk, arrived, decided, tasks, files })
+    }
+
+    /// Does everything that is due now: derives what arrived, sweeps the ticks that are due, carries deliveries out, and
+    /// again until nothing is left. Says when something will be due next.
+    pub async fn step(&self) -> Result<Option<Timestamp>, PipelineError> {
+        loop {
+            let mut n = self.decide().await?;
+            for channel in &self.pipeline.channels {
+                n += self.pipeline.deliver_due(&**channel, &self.desk).await?;
+            }
+            if n == 0 {
+                break;
+            }
+        }
+        let now = self.pipeline.clock.now();
+        let next = [self.pipeline.next_tick(now), self.pipeline.store.next_due(None).await?];
+        Ok(next.into_iter().flatten().min())
+    }
+
+    /// Derives what arrived and sweeps what is due; says how much that was.
+    async fn decide(&self) -> Result<u64, PipelineError> {
+        let mut n = self.pipeline.derive_all(|_| ()).await?;
+        for tick in self.pipeline.due_ticks(self.pipeline.clock.now()).await? {
+            self.pipeline.sweep(tick).await?;
+            n += 1;
+        }
+        Ok(n)
+    }
+
+    /// Lives through the time until `until` on a clock that only this moves: from one instant at which something is due to
+    /// the next.
+    pub async fn live_until(&self, clock: &ManualClock, until: Timestamp) -> Result<(), PipelineError> {
+        loop {
+            let next = self.step().await?;
+            let now = clock.now();
+            match next.filter(|&next| next <= until) {
+                // What is due already and was not done (its receiver asks for patience) must not stop time.
+                Some(next) => clock.set(next.max(now.plus(jiff::SignedDuration::from_millis(1)))),
+                None => {
+                    clock.set(until.max(now));
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Ends the background work and closes the files.
+    pub async fn close(self) {
+        let Engine { pipeline, inbox, desk, tasks, files, .. } = self;
+        drop((pipeline, inbox, desk));
+        tasks.close();
+        tasks.wait().await;
+        files.close().await;
+    }
+}
+
+/// The calendars of the scheduled rules and of the rescoring.
+fn schedules(
+    book: &RuleBook,
+    config: &Config,
+    business: &Business,
+) -> anyhow::Result<Vec<(String, Schedule, Option<jiff::SignedDuration>)>> {
+    let at = config.models.rescore;
+    let cron = format!("{} {} * * *", at.minute(), at.hour());
+    let rescore = Schedule::parse(&cron, business.zone.clone()).map_err(anyhow::Error::msg)?;
+    let mut all = vec![(RESCORE.to_owned(), rescore, None)];
+    for rule in book.rules() {
+        if let Trigger::Schedule { cron } = &rule.card.trigger {
+            let schedule = Schedule::parse(cron, business.zone.clone()).map_err(anyhow::Error::msg)?;
+            all.push((rule.id.clone(), schedule, Some(rule.card.max_lateness)));
+        }
+    }
+    Ok(all)
+}
+
+/// Made once per installation and kept: links in mails sent years ago must still work.
+async fn unsubscribe_secret(store: &dyn Store) -> Result<Vec<u8>, StoreError> {
+    const KEY: &str = "unsubscribe_secret";
+    if let Some(secret) = store.meta(KEY).await? {
+        return Ok(secret.into_bytes());
+    }
+    let mut bytes = [0u8; 32];
+    getrandom::fill(&mut bytes).map_err(|e| StoreError::Open(format!("no randomness to be had: {e}")))?;
+    let secret: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
+    store.set_meta(KEY, &secret).await?;
+    Ok(secret.into_bytes())
+}

@@ -1,12 +1,11 @@
 //! Time as a value: instants, clocks that are passed in, and the business calendar.
 //!
 //! An instant is a count of microseconds since 1970-01-01T00:00:00Z; that is what the stores keep. jiff is used wherever
-//! a calendar or a zone is involved. Nothing in this crate reads the wall clock except [`SystemClock`] and, relative to
-//! it, [`OffsetClock`].
+//! a calendar or a zone is involved. Nothing in this crate reads the wall clock except [`SystemClock`].
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Zoned};
@@ -121,44 +120,39 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that stands still until it is told to move. Tests and the demo's thirty simulated days run on it.
+/// A clock that stands still until it is told to move, or is released to run at the machine's pace from where it stands.
+/// Tests and the demo's thirty simulated days run on it.
 #[derive(Debug, Default)]
-pub struct ManualClock(AtomicI64);
+pub struct ManualClock {
+    /// The instant while it stands; its distance to the machine's clock once released. Microseconds.
+    micros: AtomicI64,
+    released: AtomicBool,
+}
 
 impl ManualClock {
     /// A clock standing at `start`.
     pub fn at(start: Timestamp) -> Self {
-        ManualClock(AtomicI64::new(start.as_micros()))
+        ManualClock { micros: AtomicI64::new(start.as_micros()), released: AtomicBool::new(false) }
     }
 
     /// Moves the clock to `instant`, forwards or backwards.
     pub fn set(&self, instant: Timestamp) {
-        self.0.store(instant.as_micros(), Ordering::SeqCst);
+        self.released.store(false, Ordering::SeqCst);
+        self.micros.store(instant.as_micros(), Ordering::SeqCst);
+    }
+
+    /// From here on it runs.
+    pub fn release(&self) {
+        let ahead = self.now().as_micros() - SystemClock.now().as_micros();
+        self.micros.store(ahead, Ordering::SeqCst);
+        self.released.store(true, Ordering::SeqCst);
     }
 }
 
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
-        Timestamp(self.0.load(Ordering::SeqCst))
-    }
-}
-
-/// The machine's clock moved by a fixed distance: how the demo goes on at normal pace from its simulated instant.
-#[derive(Clone, Copy, Debug)]
-pub struct OffsetClock {
-    offset_micros: i64,
-}
-
-impl OffsetClock {
-    /// A clock that reads `instant` now and runs at normal pace from there.
-    pub fn starting_at(instant: Timestamp) -> Self {
-        OffsetClock { offset_micros: instant.as_micros() - SystemClock.now().as_micros() }
-    }
-}
-
-impl Clock for OffsetClock {
-    fn now(&self) -> Timestamp {
-        Timestamp(SystemClock.now().as_micros() + self.offset_micros)
+        let base = if self.released.load(Ordering::SeqCst) { SystemClock.now().as_micros() } else { 0 };
+        Timestamp(base + self.micros.load(Ordering::SeqCst))
     }
 }
 

@@ -116,8 +116,9 @@ pub enum Resolution {
 /// Decides whose event it is.
 ///
 /// The strongest identity decides. Weaker ones join their customers to it, unless that would put two user ids into one
-/// customer: a shared browser or a mistyped email must not merge two people, so such a candidate is left alone. With
-/// `linked` (an alias or an explicit merge) the caller states that the handles are one person and that guard is lifted.
+/// customer that were not merged before: a shared browser or a mistyped email must not merge two people, so such a
+/// candidate is left alone. With `linked` (an alias or an explicit merge) the caller states that the handles are one
+/// person and that guard is lifted.
 /// The survivor is the known customer before an anonymous one, and among equals the oldest.
 pub fn resolve(candidates: &[Candidate], user_ids: &BTreeSet<String>, linked: bool) -> Resolution {
     let mut order: Vec<&Candidate> = candidates.iter().collect();
@@ -128,8 +129,8 @@ pub fn resolve(candidates: &[Candidate], user_ids: &BTreeSet<String>, linked: bo
         if joined.iter().any(|j| j.customer == candidate.customer) {
             continue;
         }
-        let together: BTreeSet<&String> = names.union(&candidate.user_ids).collect();
-        if together.len() <= 1 || linked {
+        let apart = !names.is_empty() && !candidate.user_ids.is_empty() && names.is_disjoint(&candidate.user_ids);
+        if linked || !apart {
             names.extend(candidate.user_ids.iter().cloned());
             joined.push(candidate);
         }
@@ -180,6 +181,19 @@ mod tests {
         assert_eq!(resolve(&[shared], &names(&["u3"]), false), Resolution::New);
         let merged = Resolution::Merge { survivor: customer(1), absorbed: vec![customer(2)] };
         assert_eq!(resolve(&both, &names(&["u1"]), true), merged);
+    }
+
+    #[test]
+    fn a_customer_with_two_merged_user_ids_stays_one_customer() {
+        let merged = candidate(1, IdentityKind::UserId, "u1", &["u1", "u2"]);
+        assert_eq!(resolve(&[merged.clone()], &names(&["u1"]), false), Resolution::Known(customer(1)));
+        let by_email = candidate(1, IdentityKind::Email, "ana@example.com", &["u1", "u2"]);
+        assert_eq!(resolve(&[by_email], &names(&[]), false), Resolution::Known(customer(1)));
+        let browser = candidate(2, IdentityKind::AnonymousId, "a1", &[]);
+        let joined = Resolution::Merge { survivor: customer(1), absorbed: vec![customer(2)] };
+        assert_eq!(resolve(&[merged.clone(), browser], &names(&["u1"]), false), joined);
+        let foreign = candidate(3, IdentityKind::Email, "home@example.com", &["u3"]);
+        assert_eq!(resolve(&[merged, foreign], &names(&["u1"]), false), Resolution::Known(customer(1)));
     }
 
     #[test]

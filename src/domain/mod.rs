@@ -14,6 +14,7 @@ pub mod event;
 pub mod history;
 pub mod order;
 pub mod profile;
+pub mod quarantine;
 pub mod score;
 pub mod segment;
 pub mod subject;
@@ -26,3 +27,4 @@ pub mod template;
 pub mod unsubscribe;
 
 pub mod diagnostic;
+pub mod secret;

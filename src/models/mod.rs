@@ -1,70 +1,83 @@
 //! The kinds of judgement. A model is fitted on a point-in-time data set, scores one customer at one instant with reasons,
 //! and is kept with its version, so a decision can be explained by the fit that it was made with. Pure and synchronous.
 //!
-//! A new model is one new file and one line in the registry.
+//! A new model is one new file and one line in [`all`]. What they share: [`facts`] (what was known of a customer, and when),
+//! [`windows`] (which cut-offs can be learnt from), [`cells`] (recency × frequency, with pooling), [`metrics`].
 #![warn(missing_docs)]
 
-use serde_json::Value;
+pub mod cells;
+pub mod churn;
+pub mod facts;
+pub mod lifetime_value;
+pub mod metrics;
+pub mod rfm;
+pub mod tier;
+pub mod windows;
+
+#[cfg(test)]
+mod tests;
+
+use jiff::civil::Time;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use crate::domain::clock::{Business, Timestamp};
-use crate::domain::id::CustomerId;
-use crate::domain::profile::Profile;
-use crate::domain::score::{Score, ScoreKind};
+use crate::domain::score::{Reason, Score, ScoreKind};
 
-/// One order as the models see it. Amounts are minor units of the business's currency.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OrderFact {
-    /// When it was placed.
-    pub at: Timestamp,
-    /// When it could have been known.
-    pub known_at: Timestamp,
-    /// What was paid.
-    pub gross_minor: i64,
-    /// What went back: when that could have been known, and how much.
-    pub refunds: Vec<(Timestamp, i64)>,
+pub use churn::ChurnRiskConfig;
+pub use facts::{CustomerFacts, Dataset, OrderFact};
+pub use lifetime_value::LifetimeValueConfig;
+pub use tier::TierConfig;
+
+/// What `[models]` says about the kinds themselves. Every section may be left out.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ModelsConfig {
+    /// When everybody is scored anew and segments follow the passing of days, in the business's zone. Default `03:00`:
+    /// after midnight's imports and before the first campaign of the morning.
+    pub rescore: Time,
+    /// `[models.tier]`: gold, silver, bronze by thresholds or by shares of the customers.
+    pub tier: TierConfig,
+    /// `[models.churn_risk]`: the horizon and the bands.
+    pub churn_risk: ChurnRiskConfig,
+    /// `[models.lifetime_value]`: the horizon.
+    pub lifetime_value: LifetimeValueConfig,
 }
 
-/// One customer as the models see it: orders in the order of time.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CustomerFacts {
-    /// Who.
-    pub customer: CustomerId,
-    /// Placed orders, oldest first.
-    pub orders: Vec<OrderFact>,
-}
-
-impl CustomerFacts {
-    /// Reads the facts out of a profile.
-    pub fn of(customer: CustomerId, profile: &Profile, business: &Business) -> Self {
-        let currency = business.currency;
-        let mut orders: Vec<OrderFact> = profile
-            .orders
-            .placed()
-            .map(|(at, order)| {
-                let gross_minor = order.gross_minor(currency);
-                let amount = |a: Option<crate::domain::money::Money>| match a {
-                    None => gross_minor,
-                    Some(money) if money.currency == currency => money.minor,
-                    Some(_) => 0,
-                };
-                let refunds = order.refunds.values().map(|r| (r.known_at, amount(r.amount))).collect();
-                OrderFact { at, known_at: order.known_at.unwrap_or(at), gross_minor, refunds }
-            })
-            .collect();
-        orders.sort_by_key(|order| order.at);
-        CustomerFacts { customer, orders }
+impl Default for ModelsConfig {
+    fn default() -> Self {
+        ModelsConfig {
+            rescore: Time::constant(3, 0, 0, 0),
+            tier: TierConfig::default(),
+            churn_risk: ChurnRiskConfig::default(),
+            lifetime_value: LifetimeValueConfig::default(),
+        }
     }
 }
 
-/// What a model is fitted on: everything known by `as_of`, and nothing else may be looked at.
-#[derive(Clone, Copy, Debug)]
-pub struct Dataset<'a> {
-    /// All customers, in the order of their ids.
-    pub customers: &'a [CustomerFacts],
-    /// The instant of the fit.
-    pub as_of: Timestamp,
-    /// Whose days and whose money.
-    pub business: &'a Business,
+impl ModelsConfig {
+    /// Everything that is wrong with it, naming section and key; empty when nothing is.
+    pub fn check(&self) -> Vec<String> {
+        let sections = [
+            ("tier", self.tier.check()),
+            ("churn_risk", self.churn_risk.check()),
+            ("lifetime_value", self.lifetime_value.check()),
+        ];
+        let wrong =
+            |(section, checked): (&str, Result<(), String>)| Some(format!("models.{section}: {}", checked.err()?));
+        sections.into_iter().filter_map(wrong).collect()
+    }
+}
+
+/// The registry: every model that this version has, in the order of [`ScoreKind::ALL`].
+pub fn all(config: &ModelsConfig) -> Vec<Box<dyn Model>> {
+    vec![
+        Box::new(tier::Tier(config.tier.clone())),
+        Box::new(churn::ChurnRisk(config.churn_risk)),
+        Box::new(lifetime_value::LifetimeValue(config.lifetime_value)),
+        Box::new(rfm::Rfm),
+    ]
 }
 
 /// A way to judge.
@@ -95,4 +108,46 @@ pub trait Fitted: Send + Sync {
 
     /// The model card for people: cut-offs, sizes, base rate, what was pooled.
     fn card(&self) -> Value;
+}
+
+/// The shape of stored fits. Raise it when a fit of before would be misread.
+const FORMAT: u64 = 1;
+
+/// How every fit is stored: its shape and kind in front, so that a reader can refuse before it misreads.
+fn stored(kind: ScoreKind, fit: &impl Serialize) -> Value {
+    json!({ "format": FORMAT, "kind": kind, "fit": fit })
+}
+
+fn load<T: DeserializeOwned>(kind: ScoreKind, stored: &Value) -> Result<T, String> {
+    let again = "fit the models again";
+    match stored.get("format").and_then(Value::as_u64) {
+        Some(FORMAT) => {}
+        Some(other) => {
+            return Err(format!("this fit is stored in format {other}, this program reads format {FORMAT}; {again}"));
+        }
+        None => return Err(format!("this is not a stored fit; {again}")),
+    }
+    let found = stored.get("kind").and_then(Value::as_str).unwrap_or("nothing");
+    if found != kind.as_str() {
+        return Err(format!("this is a fit of {found}, not of {}; {again}", kind.as_str()));
+    }
+    let fit = stored.get("fit").unwrap_or(&Value::Null);
+    T::deserialize(fit).map_err(|error| format!("this fit of {found} cannot be read: {error}; {again}"))
+}
+
+/// Quantiles of fewer ordering customers than this are an accident of who happens to be there.
+const MIN_CUSTOMERS: usize = 50;
+
+/// "Not enough data" is a value: it says of what.
+fn not_enough_data(model: &str, what: &str, seen: String, missing: &str) -> Score {
+    let reason = reason(what, seen, format!("not enough data: {missing}"));
+    Score { value: None, band: None, interval: None, n: None, reasons: vec![reason], model: model.to_owned() }
+}
+
+fn no_order(model: &str) -> Score {
+    not_enough_data(model, "n_orders", "no order known".to_owned(), "this score needs at least one order")
+}
+
+fn reason(what: &str, seen: String, meaning: String) -> Reason {
+    Reason { what: what.to_owned(), seen, meaning }
 }

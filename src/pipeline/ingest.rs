@@ -1,9 +1,24 @@
 //! Ingest: facts are appended to the log and synced; only then is anybody told that we have them.
+//!
+//! One task owns the log. Whatever was handed in while its last commit was under way goes into the next one, so a single
+//! sync acknowledges many requests and an idle log acknowledges at once.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
+use tokio::sync::{Notify, mpsc, oneshot};
 
-use crate::connectors::Quarantined;
+use crate::connectors::{Connector, ConnectorError, Counts};
+use crate::domain::clock::Clock;
 use crate::domain::event::Fact;
+use crate::domain::quarantine::Quarantined;
+use crate::stores::{Append, Log, StoreError};
+
+/// Facts that may wait for the log. Past this, senders are told to come back.
+const MAX_WAITING: usize = 100_000;
+/// Facts in one commit: bounds how long the first of them waits.
+const MAX_PER_COMMIT: usize = 10_000;
 
 /// Why facts were not taken in. The sender still has them and should try again.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -27,4 +42,147 @@ pub enum IntakeError {
 pub trait Intake: Send + Sync {
     /// Appends `facts` and `quarantined` to the log in one commit. Durable on return.
     async fn submit(&self, facts: Vec<Fact>, quarantined: Vec<Quarantined>) -> Result<(), IntakeError>;
+}
+
+struct Submission {
+    append: Append,
+    answer: oneshot::Sender<Result<(), StoreError>>,
+}
+
+/// The way into the log.
+pub struct Inbox {
+    sender: mpsc::UnboundedSender<Submission>,
+    n_waiting: Arc<AtomicUsize>,
+    draining: AtomicBool,
+}
+
+impl Inbox {
+    /// The inbox, and the work of writing it, to be run by whoever owns the tasks. `arrived` is notified after every
+    /// commit. The work ends when the inbox is dropped.
+    pub fn open(log: Arc<dyn Log>, arrived: Arc<Notify>) -> (Arc<Self>, impl Future<Output = ()> + Send + 'static) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let n_waiting = Arc::new(AtomicUsize::new(0));
+        let work = write(receiver, log, arrived, n_waiting.clone());
+        (Arc::new(Inbox { sender, n_waiting, draining: AtomicBool::new(false) }), work)
+    }
+
+    /// Takes nothing more in; what was taken is still written.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::SeqCst);
+    }
+
+    /// Appends in one commit, durable on return.
+    pub async fn append(&self, append: Append) -> Result<(), IntakeError> {
+        if self.draining.load(Ordering::SeqCst) {
+            return Err(IntakeError::Draining);
+        }
+        let n = append.facts.len() + append.quarantined.len();
+        if self.n_waiting.fetch_add(n, Ordering::SeqCst) > MAX_WAITING {
+            self.n_waiting.fetch_sub(n, Ordering::SeqCst);
+            return Err(IntakeError::Busy { retry_after_seconds: 2 });
+        }
+        let (answer, answered) = oneshot::channel();
+        if self.sender.send(Submission { append, answer }).is_err() {
+            return Err(IntakeError::Draining);
+        }
+        match answered.await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(IntakeError::Unavailable(error.to_string())),
+            Err(_) => Err(IntakeError::Draining),
+        }
+    }
+}
+
+#[async_trait]
+impl Intake for Inbox {
+    async fn submit(&self, facts: Vec<Fact>, quarantined: Vec<Quarantined>) -> Result<(), IntakeError> {
+        self.append(Append { facts, quarantined, cursor: None }).await
+    }
+}
+
+async fn write(
+    mut receiver: mpsc::UnboundedReceiver<Submission>,
+    log: Arc<dyn Log>,
+    arrived: Arc<Notify>,
+    n_waiting: Arc<AtomicUsize>,
+) {
+    while let Some(first) = receiver.recv().await {
+        let mut together = Append::default();
+        let mut answers = Vec::new();
+        let mut next = Some(first);
+        while let Some(Submission { append, answer }) = next {
+            together.facts.extend(append.facts);
+            together.quarantined.extend(append.quarantined);
+            let moved_cursor = append.cursor.is_some();
+            together.cursor = append.cursor.or(together.cursor);
+            answers.push(answer);
+            // A commit holds at most one cursor, so a connector's batch ends it.
+            let full = together.facts.len() >= MAX_PER_COMMIT || moved_cursor;
+            next = if full { None } else { receiver.try_recv().ok() };
+        }
+        let written = log.append(&together).await;
+        n_waiting.fetch_sub(together.facts.len() + together.quarantined.len(), Ordering::SeqCst);
+        if let Err(error) = &written {
+            tracing::error!(error = %error, "the log could not be written; senders were told to try again");
+        }
+        for answer in answers {
+            // A sender that went away will ask again; dedupe knows what it sent.
+            drop(answer.send(written.clone()));
+        }
+        arrived.notify_one();
+    }
+}
+
+/// What an import came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Imported {
+    /// Of all batches.
+    pub counts: Counts,
+}
+
+/// Pulls a connector until it has nothing more for now. Each batch and its cursor are one commit, so an import that is
+/// killed goes on where it stopped.
+pub async fn import(
+    connector: &mut dyn Connector,
+    log: &dyn Log,
+    inbox: &Inbox,
+    clock: &dyn Clock,
+    mut progress: impl FnMut(&Counts, Option<(u64, u64)>),
+) -> Result<Imported, ImportError> {
+    let source = connector.source().to_owned();
+    let mut cursor = log.cursor(&source).await?;
+    let mut imported = Imported::default();
+    loop {
+        let now = clock.now();
+        let batch = connector.pull(cursor.as_deref(), now).await?;
+        let counts = &mut imported.counts;
+        counts.n_records += batch.counts.n_records;
+        counts.n_duplicate_records += batch.counts.n_duplicate_records;
+        counts.n_facts += batch.counts.n_facts;
+        counts.n_quarantined += batch.counts.n_quarantined;
+        let moved = cursor.as_deref() != Some(&batch.cursor);
+        if moved || !batch.facts.is_empty() || !batch.quarantined.is_empty() {
+            let cursor = Some((source.clone(), batch.cursor.clone(), now));
+            inbox.append(Append { facts: batch.facts, quarantined: batch.quarantined, cursor }).await?;
+        }
+        cursor = Some(batch.cursor);
+        progress(&imported.counts, batch.progress);
+        if batch.done {
+            return Ok(imported);
+        }
+    }
+}
+
+/// Why an import stopped. What was committed stays; the next one goes on from there.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    /// The source cannot be read.
+    #[error(transparent)]
+    Source(#[from] ConnectorError),
+    /// The log cannot be written.
+    #[error(transparent)]
+    Intake(#[from] IntakeError),
+    /// The log cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }

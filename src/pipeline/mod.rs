@@ -1,4 +1,122 @@
 //! The verbs: ingest → unify → score → evaluate → deliver, and sweep. They fetch, ask the pure parts, and commit; they know
 //! contracts, never a concrete kind.
+//!
+//! ```text
+//!  doors ──▶ ingest ──▶ log ──▶ derive: unify ▶ score ▶ evaluate ──▶ one commit ──▶ deliver ──▶ channels
+//!            (synced, then answered)              ▲                      │
+//!                                   sweep ────────┘ (ticks, rescoring)   └──▶ store: profiles, ledger
+//! ```
 
+use std::sync::{Arc, PoisonError, RwLock};
+
+use jiff::SignedDuration;
+
+use crate::channels::Channel;
+use crate::domain::clock::{Business, Clock};
+use crate::domain::consent::ContactPolicy;
+use crate::domain::template::TemplateCards;
+use crate::domain::unsubscribe::UnsubscribeSigner;
+use crate::models::{Fitted, Model};
+use crate::rules::RuleBook;
+use crate::schedule::{CatchUp, Schedule};
+use crate::stores::{Log, Store, StoreError};
+use crate::telemetry::Metrics;
+
+pub mod deliver;
+mod derive;
+pub mod evaluate;
 pub mod ingest;
+pub mod inside;
+pub mod score;
+pub mod sweep;
+mod unify;
+
+/// Everything that deciding needs besides the customer: one immutable snapshot, replaced whole, used for a whole batch.
+#[derive(Clone)]
+pub struct DecisionContext {
+    /// Rules and segments.
+    pub book: Arc<RuleBook>,
+    /// Classes and topics of templates.
+    pub templates: TemplateCards,
+    /// The fits in use.
+    pub models: Vec<Arc<dyn Fitted>>,
+    /// Standing orders about contact.
+    pub policy: ContactPolicy,
+    /// Whose days and whose money.
+    pub business: Arc<Business>,
+    /// Scheduled rules and the rescoring: name, calendar, and how late a tick may be swept.
+    pub schedules: Vec<(String, Schedule, Option<SignedDuration>)>,
+    /// What becomes of ticks that fell into a time when nobody ran.
+    pub catch_up: CatchUp,
+}
+
+/// The verbs' hands: memory, ways out, and what to decide by.
+pub struct Pipeline {
+    /// The inbox.
+    pub log: Arc<dyn Log>,
+    /// Everything behind it.
+    pub store: Arc<dyn Store>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// The ways out.
+    pub channels: Vec<Arc<dyn Channel>>,
+    /// The ways to judge.
+    pub models: Vec<Box<dyn Model>>,
+    /// Signs unsubscribe links.
+    pub unsubscribe: UnsubscribeSigner,
+    /// Where such links lead: `https://mail.example.com`.
+    pub public_url: String,
+    context: RwLock<Arc<DecisionContext>>,
+}
+
+/// What a pipeline is made of; see [`Pipeline`].
+pub struct PipelineParts {
+    #[expect(missing_docs, reason = "the same fields as Pipeline's")]
+    pub log: Arc<dyn Log>,
+    #[expect(missing_docs, reason = "the same fields as Pipeline's")]
+    pub store: Arc<dyn Store>,
+    #[expect(missing_docs, reason = "the same fields as Pipeline's")]
+    pub clock: Arc<dyn Clock>,
+    #[expect(missing_docs, reason = "the same fields as Pipeline's")]
+    pub metrics: Arc<Metrics>,
+    #[expect(missing_docs, reason = "the same fields as Pipeline's")]
+    pub channels: Vec<Arc<dyn Channel>>,
+    #[expect(missing_docs, reason = "the same fields as Pipeline's")]
+    pub models: Vec<Box<dyn Model>>,
+    #[expect(missing_docs, reason = "the same fields as Pipeline's")]
+    pub unsubscribe: UnsubscribeSigner,
+    #[expect(missing_docs, reason = "the same fields as Pipeline's")]
+    pub public_url: String,
+}
+
+impl Pipeline {
+    /// With what to decide by.
+    pub fn new(parts: PipelineParts, context: DecisionContext) -> Self {
+        let PipelineParts { log, store, clock, metrics, channels, models, unsubscribe, public_url } = parts;
+        let context = RwLock::new(Arc::new(context));
+        Pipeline { log, store, clock, metrics, channels, models, unsubscribe, public_url, context }
+    }
+
+    /// What to decide by just now.
+    pub fn context(&self) -> Arc<DecisionContext> {
+        self.context.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Replaces it whole; batches under way finish with what they began with.
+    pub fn replace_context(&self, change: impl FnOnce(&mut DecisionContext)) {
+        let mut slot = self.context.write().unwrap_or_else(PoisonError::into_inner);
+        let mut next = DecisionContext::clone(&slot);
+        change(&mut next);
+        *slot = Arc::new(next);
+    }
+}
+
+/// Why a verb stopped. Nothing of what it was doing was committed; it is done again.
+#[derive(Debug, thiserror::Error)]
+pub enum PipelineError {
+    /// Memory failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}

@@ -1,4 +1,17 @@
 //! The integration tests, in one binary: every file here links the whole crate once instead of once each.
 
+mod architecture;
+mod channels;
 mod connectors;
+mod data_sets;
+mod deciding;
+mod http_server;
+mod http_world;
 mod not_run;
+mod rust_source;
+mod servers;
+mod store_conformance;
+mod tracking_api;
+mod unifying;
+mod unsubscribe_page;
+mod world;

@@ -1,0 +1,291 @@
+//! The sections that belong to no kind.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use jiff::SignedDuration;
+use jiff::civil::Time;
+use jiff::tz::TimeZone;
+use serde::Deserialize;
+
+use crate::domain::clock::Business;
+use crate::domain::consent::{ContactPolicy, FrequencyCap, QuietHours};
+use crate::schedule::CatchUp;
+
+/// `[store]`: where everything is kept.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StoreConfig {
+    /// Which engine: `sqlite`.
+    pub kind: StoreKind,
+    /// The folder of the database files; made if missing.
+    pub path: PathBuf,
+}
+
+/// The engines.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StoreKind {
+    /// Two files in one folder, inside this process.
+    Sqlite,
+}
+
+impl Default for StoreConfig {
+    fn default() -> Self {
+        StoreConfig { kind: StoreKind::Sqlite, path: PathBuf::from("rekindle-data") }
+    }
+}
+
+/// `[business]`: how the company counts.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BusinessConfig {
+    /// What mails and pages call the company.
+    pub name: String,
+    /// The postal address that many countries require in marketing mail.
+    pub address: Option<String>,
+    /// The IANA zone whose days are "days" in history and whose clock `daily("09:00")` means.
+    pub time_zone: String,
+    /// ISO 4217; amounts in other currencies are kept apart.
+    pub currency: String,
+}
+
+impl Default for BusinessConfig {
+    fn default() -> Self {
+        BusinessConfig {
+            name: "Our shop".to_owned(),
+            address: None,
+            time_zone: "UTC".to_owned(),
+            currency: "EUR".to_owned(),
+        }
+    }
+}
+
+impl BusinessConfig {
+    /// Zone and currency, read.
+    pub fn business(&self) -> Result<Business, String> {
+        let zone = TimeZone::get(&self.time_zone).map_err(|_| {
+            format!("business.time_zone: `{}` is not an IANA zone such as Europe/Berlin", self.time_zone)
+        })?;
+        let currency = self.currency.parse().map_err(|e| format!("business.currency: {e}"))?;
+        Ok(Business { zone, currency })
+    }
+
+    pub(super) fn problems(&self) -> Option<String> {
+        self.business().err()
+    }
+
+    pub(super) fn set(&mut self, section: &str, key: &str, value: &str) -> Result<bool, String> {
+        match (section, key) {
+            ("business", "name") => value.clone_into(&mut self.name),
+            ("business", "time_zone") => value.clone_into(&mut self.time_zone),
+            ("business", "currency") => value.clone_into(&mut self.currency),
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+}
+
+/// `[http]`: the tracking API, health and metrics.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HttpConfig {
+    /// Address and port. Beyond loopback the development key is refused.
+    pub listen: SocketAddr,
+    /// How mail readers reach us, for unsubscribe links; default `http://` and `listen`.
+    pub public_url: Option<String>,
+    /// Who may send events, and under which source name they are kept.
+    pub write_keys: Vec<WriteKeyConfig>,
+}
+
+/// One write key.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WriteKeyConfig {
+    /// The key itself; `dev` works on loopback only.
+    pub key: crate::domain::secret::Secret,
+    /// The source that events sent with it get.
+    pub source: String,
+}
+
+/// The key that everybody knows.
+const DEVELOPMENT_KEY: &str = "dev";
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        let key = crate::domain::secret::Secret::Inline(DEVELOPMENT_KEY.to_owned());
+        HttpConfig {
+            listen: SocketAddr::from(([127, 0, 0, 1], 7700)),
+            public_url: None,
+            write_keys: vec![WriteKeyConfig { key, source: "app".to_owned() }],
+        }
+    }
+}
+
+impl HttpConfig {
+    /// Where unsubscribe links lead, without a slash at the end.
+    pub fn public_url(&self) -> String {
+        let url = self.public_url.clone().unwrap_or_else(|| format!("http://{}", self.listen));
+        url.trim_end_matches('/').to_owned()
+    }
+
+    pub(super) fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        let development =
+            |k: &WriteKeyConfig| matches!(&k.key, crate::domain::secret::Secret::Inline(t) if t == DEVELOPMENT_KEY);
+        if !self.listen.ip().is_loopback() && self.write_keys.iter().any(development) {
+            problems.push(format!(
+                "http.listen is {} and the write key is `dev`, which everybody knows; set a key of your own in \
+                 http.write_keys, such as {{ env = \"REKINDLE_WRITE_KEY\" }}, or listen on 127.0.0.1",
+                self.listen
+            ));
+        }
+        if let Some(url) = &self.public_url {
+            if !url.starts_with("https://") && !url.starts_with("http://") {
+                problems.push(format!("http.public_url: `{url}` must begin with https:// (or http:// for a try)"));
+            }
+        }
+        problems
+    }
+
+    pub(super) fn set(&mut self, section: &str, key: &str, value: &str) -> Result<bool, String> {
+        match (section, key) {
+            ("http", "listen") => {
+                self.listen = value.parse().map_err(|_| format!("`{value}` is not an address and port"))?;
+            }
+            ("http", "public_url") => self.public_url = Some(value.to_owned()),
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+}
+
+impl StoreConfig {
+    pub(super) fn set(&mut self, section: &str, key: &str, value: &str) -> Result<bool, String> {
+        let ours = (section, key) == ("store", "path");
+        if ours {
+            self.path = PathBuf::from(value);
+        }
+        Ok(ours)
+    }
+}
+
+/// `[files]`: what people write.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FilesConfig {
+    /// The folder of rules and segments.
+    pub rules: PathBuf,
+    /// The folder of message templates.
+    pub templates: PathBuf,
+}
+
+impl Default for FilesConfig {
+    fn default() -> Self {
+        FilesConfig { rules: PathBuf::from("rules"), templates: PathBuf::from("templates") }
+    }
+}
+
+impl FilesConfig {
+    pub(super) fn set(&mut self, section: &str, key: &str, value: &str) -> Result<bool, String> {
+        match (section, key) {
+            ("files", "rules") => self.rules = PathBuf::from(value),
+            ("files", "templates") => self.templates = PathBuf::from(value),
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+}
+
+/// `[contact]`: standing orders about writing to people.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ContactConfig {
+    /// Nobody is written to in these hours of their own day; `false` for none. Default 21:00 to 08:00.
+    pub quiet_hours: Switch<QuietHoursConfig>,
+    /// At most so many marketing messages to one customer in any window of so many days; `false` for no limit.
+    /// Default 2 in 7 days.
+    pub cap: Switch<CapConfig>,
+}
+
+/// A setting, or `false` to switch it off.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+pub enum Switch<T> {
+    /// The setting.
+    On(T),
+    /// `false`.
+    Off(bool),
+}
+
+/// `quiet_hours = { from = "21:00", to = "08:00" }`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QuietHoursConfig {
+    /// First quiet minute.
+    pub from: Time,
+    /// First minute when writing is allowed again.
+    pub to: Time,
+}
+
+/// `cap = { messages = 2, days = 7 }`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CapConfig {
+    /// How many.
+    pub messages: u32,
+    /// In any window of so many times 24 hours.
+    pub days: u32,
+}
+
+impl Default for ContactConfig {
+    fn default() -> Self {
+        ContactConfig {
+            quiet_hours: Switch::On(QuietHoursConfig {
+                from: Time::constant(21, 0, 0, 0),
+                to: Time::constant(8, 0, 0, 0),
+            }),
+            cap: Switch::On(CapConfig { messages: 2, days: 7 }),
+        }
+    }
+}
+
+impl ContactConfig {
+    /// As the domain wants it; `zone` is that of customers who have none of their own.
+    pub fn policy(&self, zone: TimeZone) -> ContactPolicy {
+        let quiet_hours = match &self.quiet_hours {
+            Switch::On(q) => Some(QuietHours { from: q.from, to: q.to }),
+            Switch::Off(_) => None,
+        };
+        let cap = match &self.cap {
+            Switch::On(c) => {
+                Some(FrequencyCap { n: c.messages, window: SignedDuration::from_hours(24 * i64::from(c.days)) })
+            }
+            Switch::Off(_) => None,
+        };
+        ContactPolicy { quiet_hours, cap, zone }
+    }
+
+    pub(super) fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        if matches!(self.quiet_hours, Switch::Off(true)) || matches!(self.cap, Switch::Off(true)) {
+            problems.push(
+                "contact: say what is to hold, or `false` to switch it off; `true` alone says nothing".to_owned(),
+            );
+        }
+        if let Switch::On(cap) = &self.cap {
+            if cap.messages == 0 || cap.days == 0 {
+                problems.push("contact.cap: `messages` and `days` must be at least 1".to_owned());
+            }
+        }
+        problems
+    }
+}
+
+/// `[schedule]`: what time brings about.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ScheduleConfig {
+    /// Ticks that fell into a time when nobody ran: `none` are made up, only the `last` (the default), or `all`.
+    pub catch_up: CatchUp,
+}

@@ -1,0 +1,231 @@
+//! Behind the log: read what gathered while the last batch was committed, unify, score, evaluate, and write all of it in one
+//! commit together with the position. A crash anywhere before that commit leaves nothing; afterwards nothing is repeated.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use super::evaluate::{self, Occasion, decide, ledger_since, woken_by_event};
+use super::score::{Waking, judge, subject};
+use super::unify::Workbook;
+use super::{DecisionContext, Pipeline, PipelineError};
+use crate::domain::clock::Timestamp;
+use crate::domain::customer::Identity;
+use crate::domain::event::Fact;
+use crate::domain::id::{CustomerId, EventId};
+use crate::domain::quarantine::Quarantined;
+use crate::domain::rule::Trigger;
+use crate::domain::segment::{Signal, Transition};
+use crate::rules::Rule;
+use crate::stores::{Append, LogRecord};
+
+/// Records in one batch: bounds memory and how long a commit holds the writer.
+const MAX_BATCH: usize = 4_000;
+
+impl Pipeline {
+    /// Derives everything that the log holds and the store does not. Says how many records that were.
+    pub async fn derive_all(&self, mut progress: impl FnMut(u64)) -> Result<u64, PipelineError> {
+        let mut n = 0;
+        loop {
+            let done = self.derive_batch().await?;
+            if done == 0 {
+                return Ok(n);
+            }
+            n += done;
+            progress(n);
+        }
+    }
+
+    async fn derive_batch(&self) -> Result<u64, PipelineError> {
+        let position = self.store.position().await?;
+        let records = self.log.read_after(position, MAX_BATCH).await?;
+        let Some(last) = records.last().map(|r| r.position) else { return Ok(0) };
+        let n_records = records.len() as u64;
+        let context = self.context();
+        let now = self.clock.now();
+
+        let fresh = self.drop_duplicates(records, now).await?;
+        let n_fresh = fresh.len() as u64;
+        let mut work = self.open_workbook(&fresh, &context, now).await?;
+        let mut live = BTreeMap::new();
+        for LogRecord { position, fact } in fresh {
+            let imported = fact.imported;
+            let (id, waking) = wakes(&fact, &context);
+            let woke = (!imported && waking).then(|| Arc::new(fact.clone()));
+            let Some(customer) = work.take(position, fact, &context.business) else { continue };
+            if imported {
+                // Its scores are settled, quietly, at the end of the import.
+                let state = work.states.get_mut(&customer).expect("take returns a living customer");
+                state.segments = Arc::default();
+                live.remove(&customer);
+            } else {
+                live.insert(customer, id);
+            }
+            if let Some(fact) = woke {
+                self.wake_by_event(&mut work, customer, id, &fact, now, &context);
+            }
+        }
+        for (customer, cause) in live {
+            refresh(&mut work, customer, Some(cause), now, &context);
+        }
+        self.wake_by_signals(&mut work, now, &context);
+        self.count_decisions(&work.commit);
+        let mut commit = work.finish();
+        commit.position = Some(last);
+        self.store.commit_batch(&commit).await?;
+        self.metrics.events_accepted(n_fresh);
+        self.metrics.events_duplicate(n_records - n_fresh);
+        Ok(n_records)
+    }
+
+    /// Keeps the first of each message. The same id with another body is no repetition: it is put aside, not dropped.
+    async fn drop_duplicates(&self, records: Vec<LogRecord>, now: Timestamp) -> Result<Vec<LogRecord>, PipelineError> {
+        let keys: Vec<[u8; 16]> = records.iter().map(|r| r.fact.dedupe_key()).collect();
+        let mut known = self.store.known_keys(&keys).await?;
+        let mut fresh = Vec::with_capacity(records.len());
+        let mut conflicts = Vec::new();
+        for (record, key) in records.into_iter().zip(keys) {
+            let body = record.fact.body_hash();
+            match known.get(&key) {
+                None => {
+                    known.insert(key, body);
+                    fresh.push(record);
+                }
+                Some(kept) if *kept == body => {}
+                Some(_) => conflicts.push(conflict(&record.fact, now)),
+            }
+        }
+        if !conflicts.is_empty() {
+            self.metrics.events_quarantined("same_id_other_body", conflicts.len() as u64);
+            // Before the batch's own commit: the key of a quarantined row makes writing it again harmless.
+            self.log.append(&Append { quarantined: conflicts, ..Append::default() }).await?;
+        }
+        Ok(fresh)
+    }
+
+    async fn open_workbook(
+        &self,
+        records: &[LogRecord],
+        context: &DecisionContext,
+        now: Timestamp,
+    ) -> Result<Workbook, PipelineError> {
+        let handles: HashSet<&Identity> = records.iter().flat_map(|r| &r.fact.identities).collect();
+        let handles: Vec<Identity> = handles.into_iter().cloned().collect();
+        let identities = self.store.find_identities(&handles).await?;
+        let ids: HashSet<CustomerId> = identities.values().copied().collect();
+        let ids: Vec<CustomerId> = ids.into_iter().collect();
+        let states = self.store.load_customers(&ids).await?;
+        let ledger = if records.iter().any(|r| !r.fact.imported) {
+            self.store.ledger_of(&ids, ledger_since(context, now)).await?
+        } else {
+            HashMap::new()
+        };
+        Ok(Workbook::new(identities, states, ledger))
+    }
+
+    fn wake_by_event(
+        &self,
+        work: &mut Workbook,
+        customer: CustomerId,
+        id: EventId,
+        fact: &Arc<Fact>,
+        now: Timestamp,
+        context: &DecisionContext,
+    ) {
+        refresh(work, customer, Some(id), now, context);
+        for rule in woken_by_event(context, &fact.name) {
+            let occasion = Occasion { name: format!("event:{id}"), at: fact.occurred_at };
+            self.ask(work, customer, rule, &occasion, Some(fact.clone()), now, context);
+        }
+    }
+
+    /// Signals of this batch wake the rules that wait for them.
+    pub(super) fn wake_by_signals(&self, work: &mut Workbook, now: Timestamp, context: &DecisionContext) {
+        for signal in work.commit.signals.clone() {
+            let occasion = Occasion { name: format!("signal:{}", signal.id), at: signal.at };
+            for rule in context.book.rules().filter(|rule| waits_for(rule, &signal)) {
+                self.ask(work, signal.customer, rule, &occasion, None, now, context);
+            }
+        }
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a decision has this many sides, and a struct would only rename them"
+    )]
+    fn ask(
+        &self,
+        work: &mut Workbook,
+        customer: CustomerId,
+        rule: &Rule,
+        occasion: &Occasion,
+        event: Option<Arc<Fact>>,
+        now: Timestamp,
+        context: &DecisionContext,
+    ) {
+        let Some(state) = work.states.get(&customer) else { return };
+        let subject = subject(state, event, now, context);
+        let decision = decide(rule, &subject, occasion, work.ledger.entry(customer).or_default(), context);
+        self.note(decision, &mut work.commit, rule);
+    }
+
+    /// Adds a decision to the commit.
+    pub(super) fn note(&self, decision: evaluate::Decision, commit: &mut crate::stores::Commit, rule: &Rule) {
+        if let Some(error) = decision.error {
+            tracing::warn!(rule.id = %rule.id, error = %error, "a rule failed; it did nothing for this customer");
+        }
+        commit.firings.extend(decision.firing);
+        commit.deliveries.extend(decision.deliveries);
+        commit.refusals.extend(decision.refusals);
+    }
+
+    pub(super) fn count_decisions(&self, commit: &crate::stores::Commit) {
+        for firing in &commit.firings {
+            self.metrics.firings(&firing.rule, 1);
+        }
+        for refusal in &commit.refusals {
+            self.metrics.refusals(refusal.reason, 1);
+        }
+    }
+}
+
+fn waits_for(rule: &Rule, signal: &Signal) -> bool {
+    match (&rule.card.trigger, signal.transition) {
+        (Trigger::Entering { segment }, Transition::Entered) | (Trigger::Leaving { segment }, Transition::Left) => {
+            *segment == signal.segment
+        }
+        _ => false,
+    }
+}
+
+fn wakes(fact: &Fact, context: &DecisionContext) -> (EventId, bool) {
+    (crate::domain::event::Event::id_of(fact), woken_by_event(context, &fact.name).next().is_some())
+}
+
+/// Scores a customer as the batch has left it so far.
+fn refresh(
+    work: &mut Workbook,
+    customer: CustomerId,
+    cause: Option<EventId>,
+    now: Timestamp,
+    context: &DecisionContext,
+) {
+    let new = work.new.contains(&customer);
+    if let Some(state) = work.states.get_mut(&customer) {
+        let signals = judge(state, Waking::Aloud { new }, cause, now, context);
+        work.commit.signals.extend(signals);
+    }
+}
+
+fn conflict(fact: &Fact, now: Timestamp) -> Quarantined {
+    Quarantined {
+        source: fact.source.clone(),
+        locator: fact.message_id.clone(),
+        reason: "same_id_other_body".to_owned(),
+        message: format!(
+            "message id `{}` came before with other content; give every message an id of its own",
+            fact.message_id
+        ),
+        record: serde_json::to_string(fact).unwrap_or_default(),
+        at: now,
+    }
+}

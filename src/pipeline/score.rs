@@ -1,0 +1,79 @@
+//! Score: what the models say of a customer, and which segments follow. Changes of membership are noted as signals.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::DecisionContext;
+use crate::domain::clock::Timestamp;
+use crate::domain::event::Fact;
+use crate::domain::id::EventId;
+use crate::domain::score::Scores;
+use crate::domain::segment::{Signal, Transition};
+use crate::domain::subject::Subject;
+use crate::models::CustomerFacts;
+use crate::stores::CustomerState;
+
+/// Whether a change of membership wakes rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waking {
+    /// It does; of a customer who is new, a first answer of "yes" is an entry.
+    Aloud {
+        /// The customer came to be known in this batch.
+        new: bool,
+    },
+    /// It does not: imported history, or the first fit of the models.
+    Quiet,
+}
+
+/// The subject for deciding about `state` at `now`.
+pub fn subject(state: &CustomerState, event: Option<Arc<Fact>>, now: Timestamp, context: &DecisionContext) -> Subject {
+    let member = state.segments.iter().filter(|(_, member)| **member).map(|(name, _)| name.clone());
+    Subject {
+        customer: state.customer,
+        profile: state.profile.clone(),
+        scores: state.scores.clone(),
+        segments: Arc::new(member.collect()),
+        event,
+        now,
+        business: context.business.clone(),
+    }
+}
+
+/// Scores `state` and settles its segments anew; returns the signals that this gives rise to.
+///
+/// A segment that this customer was never asked about (a new rule file, an import that waits for its scores) is answered
+/// without a signal: otherwise saving a file would look like a thousand customers changing their minds.
+pub fn judge(
+    state: &mut CustomerState,
+    waking: Waking,
+    cause: Option<EventId>,
+    now: Timestamp,
+    context: &DecisionContext,
+) -> Vec<Signal> {
+    let facts = CustomerFacts::of(state.customer, &state.profile, &context.business);
+    let scores: Scores =
+        context.models.iter().map(|model| (model.kind(), model.score(&facts, now, &context.business))).collect();
+    state.scores = Arc::new(scores);
+
+    let (members, errors) = context.book.segments_of(&subject(state, None, now, context));
+    for error in errors {
+        tracing::warn!(customer.id = %state.customer, error = %error, "a segment could not be asked");
+    }
+    let mut signals = Vec::new();
+    let mut segments = BTreeMap::new();
+    for name in context.book.segment_names() {
+        let is = members.contains(name);
+        let was = match (state.segments.get(name), waking) {
+            (Some(was), _) => Some(*was),
+            (None, Waking::Aloud { new: true }) => Some(false),
+            (None, _) => None,
+        };
+        if waking != Waking::Quiet && was.is_some_and(|was| was != is) {
+            let transition = if is { Transition::Entered } else { Transition::Left };
+            signals.push(Signal::new(state.customer, name, transition, now, cause));
+        }
+        segments.insert(name.to_owned(), is);
+    }
+    state.segments = Arc::new(segments);
+    signals
+}

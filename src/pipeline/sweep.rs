@@ -1,0 +1,227 @@
+//! Sweep: what time alone brings about. Every tick of a schedule asks everybody once, chunk by chunk, each chunk one commit
+//! with the sweep's own position; a crash goes on at the chunk that was not committed.
+//!
+//! The daily rescoring is such a sweep, under the name `@rescore`: it fits the models, scores everybody, and notes who
+//! entered or left a segment because days have passed.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::evaluate::{Occasion, decide, ledger_since, may_ask};
+use super::score::{Waking, judge, subject};
+use super::unify::Workbook;
+use super::{DecisionContext, Pipeline, PipelineError};
+use crate::domain::clock::Timestamp;
+use crate::domain::id::CustomerId;
+use crate::domain::subject::Subject;
+use crate::models::{CustomerFacts, Dataset, Fitted};
+use crate::rules::Rule;
+use crate::stores::{Commit, CustomerState, StoredModel, TickProgress};
+
+/// The schedule of the daily rescoring.
+pub const RESCORE: &str = "@rescore";
+/// Customers in one commit of a sweep.
+const CHUNK: usize = 500;
+/// Set once the models have been fitted and everybody was scored: before that, scores say nothing about change.
+const SCORED_ONCE: &str = "scored_once";
+
+impl Pipeline {
+    /// The ticks that are due at `now`, noted as begun, in the order in which they are to be swept. A schedule that is
+    /// seen for the first time starts from now: a new rule does not make up for the past.
+    pub async fn due_ticks(&self, now: Timestamp) -> Result<Vec<TickProgress>, PipelineError> {
+        let context = self.context();
+        let mut due = Vec::new();
+        for (name, schedule, max_lateness) in &context.schedules {
+            let (newest, open) = self.store.ticks_of(name).await?;
+            let Some(newest) = newest else {
+                let baseline = TickProgress { schedule: name.clone(), at: now, position: None, done_at: Some(now) };
+                self.store.begin_ticks(&[baseline]).await?;
+                continue;
+            };
+            let mut begun = Vec::new();
+            for at in schedule.due(newest, now, context.catch_up) {
+                let late = max_lateness.is_some_and(|limit| at.plus(limit) < now);
+                if late {
+                    tracing::warn!(schedule = %name, tick = %at, "a tick was missed by too much and is skipped");
+                }
+                let done_at = late.then_some(now);
+                begun.push(TickProgress { schedule: name.clone(), at, position: None, done_at });
+            }
+            if !begun.is_empty() {
+                self.store.begin_ticks(&begun).await?;
+            }
+            due.extend(open);
+            due.extend(begun.into_iter().filter(|tick| tick.done_at.is_none()));
+        }
+        due.sort_by(|a, b| (a.at, a.schedule != RESCORE, &a.schedule).cmp(&(b.at, b.schedule != RESCORE, &b.schedule)));
+        due.dedup();
+        Ok(due)
+    }
+
+    /// When the next tick of any schedule is, after `now`.
+    pub fn next_tick(&self, now: Timestamp) -> Option<Timestamp> {
+        self.context().schedules.iter().filter_map(|(_, schedule, _)| schedule.next_after(now)).min()
+    }
+
+    /// Carries one tick out, from where it stands.
+    pub async fn sweep(&self, tick: TickProgress) -> Result<(), PipelineError> {
+        if tick.schedule == RESCORE {
+            let quiet = self.store.meta(SCORED_ONCE).await?.is_none();
+            if self.fitted_at().await? < Some(tick.at) {
+                self.fit_models(self.clock.now()).await?;
+            }
+            let waking = if quiet { Waking::Quiet } else { Waking::Aloud { new: false } };
+            self.score_everybody(waking, Some(tick)).await?;
+            if quiet {
+                self.store.set_meta(SCORED_ONCE, "yes").await?;
+            }
+            return Ok(());
+        }
+        let context = self.context();
+        let Some(rule) = context.book.rule(&tick.schedule) else {
+            // The rule was removed between tick and sweep.
+            let done = TickProgress { done_at: Some(self.clock.now()), ..tick };
+            return Ok(self.store.commit_batch(&Commit { tick: Some(done), ..Commit::default() }).await?);
+        };
+        self.sweep_rule(rule, tick, &context).await
+    }
+
+    async fn sweep_rule(
+        &self,
+        rule: &Arc<Rule>,
+        mut tick: TickProgress,
+        context: &DecisionContext,
+    ) -> Result<(), PipelineError> {
+        let now = self.clock.now();
+        let occasion = Occasion { name: format!("tick:{}", tick.at), at: tick.at };
+        while tick.done_at.is_none() {
+            let states = self.store.scan_customers(tick.position, CHUNK).await?;
+            advance(&mut tick, &states, now);
+            let asked: Vec<&CustomerState> = states
+                .iter()
+                .filter(|state| {
+                    let subject = subject(state, None, now, context);
+                    may_ask(rule, &subject, &occasion.name, None) && self.matches(rule, &subject)
+                })
+                .collect();
+            let ids: Vec<CustomerId> = asked.iter().map(|state| state.customer).collect();
+            let mut ledger = self.store.ledger_of(&ids, ledger_since(context, now)).await?;
+            let mut commit = Commit::default();
+            for state in asked {
+                let subject = subject(state, None, now, context);
+                let view = ledger.entry(state.customer).or_default();
+                self.note(decide(rule, &subject, &occasion, view, context), &mut commit, rule);
+            }
+            self.count_decisions(&commit);
+            commit.tick = Some(tick.clone());
+            self.store.commit_batch(&commit).await?;
+        }
+        Ok(())
+    }
+
+    /// A script that fails is worth a word in the log, and matches nobody.
+    fn matches(&self, rule: &Rule, subject: &Subject) -> bool {
+        rule.matches(subject).unwrap_or_else(|error| {
+            tracing::warn!(rule.id = %rule.id, error = %error, "a rule failed; it did nothing for this customer");
+            false
+        })
+    }
+
+    /// After an import: fits the models on what is known now and settles scores and segments without waking a rule.
+    pub async fn settle_import(&self) -> Result<(), PipelineError> {
+        self.fit_models(self.clock.now()).await?;
+        self.score_everybody(Waking::Quiet, None).await?;
+        Ok(self.store.set_meta(SCORED_ONCE, "yes").await?)
+    }
+
+    async fn score_everybody(&self, waking: Waking, mut tick: Option<TickProgress>) -> Result<(), PipelineError> {
+        let context = self.context();
+        let now = self.clock.now();
+        let mut after = tick.as_ref().and_then(|tick| tick.position);
+        loop {
+            let states = self.store.scan_customers(after, CHUNK).await?;
+            after = states.last().map(|state| state.customer);
+            if let Some(tick) = &mut tick {
+                advance(tick, &states, now);
+            }
+            let ended = states.len() < CHUNK;
+            let mut work = Workbook::default();
+            for mut state in states {
+                let before = (state.scores.clone(), state.segments.clone());
+                work.commit.signals.extend(judge(&mut state, waking, None, now, &context));
+                if before != (state.scores.clone(), state.segments.clone()) {
+                    work.changed.insert(state.customer);
+                }
+                work.states.insert(state.customer, state);
+            }
+            let woken: BTreeSet<CustomerId> = work.commit.signals.iter().map(|signal| signal.customer).collect();
+            let woken: Vec<CustomerId> = woken.into_iter().collect();
+            work.ledger = self.store.ledger_of(&woken, ledger_since(&context, now)).await?;
+            self.wake_by_signals(&mut work, now, &context);
+            self.count_decisions(&work.commit);
+            let mut commit = work.finish();
+            commit.tick.clone_from(&tick);
+            self.store.commit_batch(&commit).await?;
+            if ended {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn fitted_at(&self) -> Result<Option<Timestamp>, PipelineError> {
+        Ok(self.store.models_at(Timestamp::MAX).await?.iter().map(|model| model.fitted_at).min())
+    }
+
+    /// Fits every model on what is known at `now`, keeps the fits and takes them into use.
+    async fn fit_models(&self, now: Timestamp) -> Result<(), PipelineError> {
+        let context = self.context();
+        let mut customers = Vec::new();
+        let mut after = None;
+        loop {
+            let states = self.store.scan_customers(after, CHUNK).await?;
+            let Some(last) = states.last() else { break };
+            after = Some(last.customer);
+            let facts = states.iter().map(|s| CustomerFacts::of(s.customer, &s.profile, &context.business));
+            customers.extend(facts.filter(|facts| !facts.orders.is_empty()));
+        }
+        let data = Dataset { customers: &customers, as_of: now, business: &context.business };
+        let fits: Vec<Arc<dyn Fitted>> = self.models.iter().map(|model| Arc::from(model.fit(&data))).collect();
+        let stored: Vec<StoredModel> = fits
+            .iter()
+            .map(|fit| StoredModel {
+                kind: fit.kind().as_str().to_owned(),
+                fitted_at: now,
+                version: fit.version().to_owned(),
+                fitted: fit.to_json(),
+                card: fit.card(),
+            })
+            .collect();
+        self.store.save_models(&stored).await?;
+        self.replace_context(|context| context.models = fits);
+        Ok(())
+    }
+
+    /// Takes the newest stored fits into use; a fit that this version cannot read waits for the next rescoring.
+    pub async fn load_models(&self) -> Result<(), PipelineError> {
+        let mut fits: Vec<Arc<dyn Fitted>> = Vec::new();
+        for stored in self.store.models_at(Timestamp::MAX).await? {
+            let Some(model) = self.models.iter().find(|model| model.kind().as_str() == stored.kind) else { continue };
+            match model.load(&stored.fitted) {
+                Ok(fit) => fits.push(Arc::from(fit)),
+                Err(error) => {
+                    tracing::warn!(model.version = %stored.version, error = %error, "a stored model cannot be read");
+                }
+            }
+        }
+        self.replace_context(|context| context.models = fits);
+        Ok(())
+    }
+}
+
+/// Moves a sweep's position behind `states`; a short chunk is the last.
+fn advance(tick: &mut TickProgress, states: &[CustomerState], now: Timestamp) {
+    tick.position = states.last().map(|state| state.customer).or(tick.position);
+    if states.len() < CHUNK {
+        tick.done_at = Some(now);
+    }
+}

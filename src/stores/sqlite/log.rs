@@ -1,0 +1,76 @@
+//! `log.db`: the inbox.
+
+use async_trait::async_trait;
+use sqlx::Row;
+
+use super::{SqliteLog, begin, from_json, hex, json, sql};
+use crate::domain::clock::Timestamp;
+use crate::domain::id::digest;
+use crate::stores::{Append, Log, LogRecord, StoreResult};
+
+#[async_trait]
+impl Log for SqliteLog {
+    async fn append(&self, append: &Append) -> StoreResult<()> {
+        let mut tx = begin(&self.writer).await?;
+        if !append.facts.is_empty() {
+            sqlx::query(sql!("append_facts")).bind(json(&append.facts)).execute(&mut *tx).await?;
+        }
+        if !append.quarantined.is_empty() {
+            let rows: Vec<_> = append
+                .quarantined
+                .iter()
+                .map(|q| {
+                    let key = digest(&[q.source.as_bytes(), q.reason.as_bytes(), q.record.as_bytes()]);
+                    (hex(&key[..16]), &q.source, &q.locator, &q.reason, &q.message, &q.record, q.at)
+                })
+                .collect();
+            sqlx::query(sql!("append_quarantined")).bind(json(&rows)).execute(&mut *tx).await?;
+        }
+        if let Some((source, cursor, at)) = &append.cursor {
+            sqlx::query(sql!("move_cursor")).bind(source).bind(cursor).bind(at.as_micros()).execute(&mut *tx).await?;
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+
+    async fn read_after(&self, position: i64, max: usize) -> StoreResult<Vec<LogRecord>> {
+        let rows = sqlx::query("SELECT position, fact FROM inbox WHERE position > $1 ORDER BY position LIMIT $2")
+            .bind(position)
+            .bind(i64::try_from(max).unwrap_or(i64::MAX))
+            .fetch_all(&self.readers)
+            .await?;
+        rows.iter()
+            .map(|row| Ok(LogRecord { position: row.try_get("position")?, fact: from_json(row, "fact")? }))
+            .collect()
+    }
+
+    async fn end(&self) -> StoreResult<i64> {
+        // The sequence table remembers positions that were cut off already.
+        let end = sqlx::query_scalar("SELECT seq FROM sqlite_sequence WHERE name = 'inbox'")
+            .fetch_optional(&self.readers)
+            .await?;
+        Ok(end.unwrap_or(0))
+    }
+
+    async fn cursor(&self, source: &str) -> StoreResult<Option<String>> {
+        let query = sqlx::query_scalar("SELECT cursor FROM cursors WHERE source = $1");
+        Ok(query.bind(source).fetch_optional(&self.readers).await?)
+    }
+
+    async fn trim(&self, position: i64, before: Timestamp) -> StoreResult<u64> {
+        // Arrival times rise with positions, so the first record that is too young ends the cut.
+        let statement = "DELETE FROM inbox WHERE position <= $1 AND position < coalesce(
+                (SELECT position FROM inbox WHERE fact ->> 'received_at' >= $2 ORDER BY position LIMIT 1), $1 + 1)";
+        let done = sqlx::query(statement).bind(position).bind(before.as_micros()).execute(&self.writer).await?;
+        Ok(done.rows_affected())
+    }
+
+    async fn quarantine_counts(&self) -> StoreResult<Vec<(String, String, u64)>> {
+        let rows: Vec<(String, String, i64)> = sqlx::query_as(
+            "SELECT source, reason, count(*) FROM quarantine GROUP BY source, reason ORDER BY source, reason",
+        )
+        .fetch_all(&self.readers)
+        .await?;
+        Ok(rows.into_iter().map(|(source, reason, n)| (source, reason, n.cast_unsigned())).collect())
+    }
+}

@@ -1,0 +1,211 @@
+//! SQLite: two files in one folder, `log.db` and `store.db`, each with one writing connection and readers beside it.
+//!
+//! Both run in WAL mode with `synchronous = FULL`: a commit is on the disk when it returns. Lists are bound as one JSON
+//! parameter and taken apart by `json_each`, so every statement is static text and one round trip to the connection's
+//! thread. Statements live in `sql/`, one file each, named after what they do.
+
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Serialize;
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
+};
+use sqlx::{Row, Sqlite, Transaction};
+
+use super::{Store, StoreError, StoreResult};
+use crate::domain::clock::Timestamp;
+
+mod ledger;
+mod log;
+mod profiles;
+mod reading;
+mod ticks;
+
+/// The text of `sql/NAME.sql`.
+macro_rules! sql {
+    ($name:literal) => {
+        include_str!(concat!("sql/", $name, ".sql"))
+    };
+}
+pub(crate) use sql;
+
+/// How the folder is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// As the one daemon (or import) that writes; created if missing, migrated if older.
+    Own,
+    /// To look, beside a daemon or without one.
+    Look,
+}
+
+/// `store.db`.
+#[derive(Clone, Debug)]
+pub struct SqliteStore {
+    writer: SqlitePool,
+    readers: SqlitePool,
+}
+
+/// `log.db`.
+#[derive(Clone, Debug)]
+pub struct SqliteLog {
+    writer: SqlitePool,
+    readers: SqlitePool,
+}
+
+/// Both files, and the lock that keeps a second daemon out for as long as this lives.
+#[derive(Debug)]
+pub struct SqliteFiles {
+    /// The inbox.
+    pub log: SqliteLog,
+    /// Everything behind it.
+    pub store: SqliteStore,
+    _lock: Option<File>,
+}
+
+impl SqliteFiles {
+    /// Opens both files in `dir`.
+    pub async fn open(dir: &Path, access: Access) -> StoreResult<Self> {
+        let lock = match access {
+            Access::Own => Some(lock(dir)?),
+            Access::Look if dir.join("store.db").exists() => None,
+            Access::Look => {
+                let help = "check `[store] path`, or start with `rekindle run`, `import` or `demo`";
+                return Err(StoreError::Open(format!("there is no rekindle data in {}; {help}", dir.display())));
+            }
+        };
+        let (log_writer, log_readers) = open_file(&dir.join("log.db"), access).await?;
+        let (writer, readers) = open_file(&dir.join("store.db"), access).await?;
+        if access == Access::Own {
+            migrate(&sqlx::migrate!("migrations/sqlite/log"), &log_writer, &dir.join("log.db")).await?;
+            migrate(&sqlx::migrate!("migrations/sqlite/store"), &writer, &dir.join("store.db")).await?;
+        }
+        Ok(SqliteFiles {
+            log: SqliteLog { writer: log_writer, readers: log_readers },
+            store: SqliteStore { writer, readers },
+            _lock: lock,
+        })
+    }
+
+    /// Closes both files, folding the write-ahead logs back into them.
+    pub async fn close(self) {
+        for pool in [&self.log.readers, &self.log.writer, &self.store.readers, &self.store.writer] {
+            pool.close().await;
+        }
+    }
+}
+
+fn lock(dir: &Path) -> StoreResult<File> {
+    let fail = |e: &dyn std::fmt::Display| StoreError::Open(format!("{} cannot be used: {e}", dir.display()));
+    std::fs::create_dir_all(dir).map_err(|e| fail(&e))?;
+    let file = File::options().create(true).truncate(false).write(true).open(dir.join("lock")).map_err(|e| fail(&e))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            Err(fail(&"another rekindle is running on it; stop that one, or give this one its own `[store] path`"))
+        }
+        Err(TryLockError::Error(e)) => Err(fail(&e)),
+    }
+}
+
+/// The writer pool has one connection, so writers queue here and never meet `SQLITE_BUSY` among themselves.
+async fn open_file(path: &Path, access: Access) -> StoreResult<(SqlitePool, SqlitePool)> {
+    let base = SqliteConnectOptions::new()
+        .filename(path)
+        .busy_timeout(Duration::from_secs(5))
+        .synchronous(SqliteSynchronous::Full)
+        // 20,000 pages: with the default of 1,000 every second page is written twice under load.
+        .pragma("wal_autocheckpoint", "20000")
+        .pragma("cache_size", "-32768")
+        .pragma("temp_store", "MEMORY");
+    let fail = |e: sqlx::Error| StoreError::Open(format!("{} cannot be opened: {e}", path.display()));
+    let writer_options = match access {
+        Access::Own => base.clone().create_if_missing(true).journal_mode(SqliteJournalMode::Wal),
+        Access::Look => base.clone().read_only(true),
+    };
+    let writer = SqlitePoolOptions::new()
+        .max_connections(1)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .connect_with(writer_options)
+        .await
+        .map_err(fail)?;
+    let readers = SqlitePoolOptions::new()
+        .max_connections(4)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .connect_with(base.read_only(true))
+        .await
+        .map_err(fail)?;
+    Ok((writer, readers))
+}
+
+async fn migrate(migrator: &sqlx::migrate::Migrator, pool: &SqlitePool, path: &PathBuf) -> StoreResult<()> {
+    migrator.run(pool).await.map_err(|e| {
+        StoreError::Open(match e {
+            sqlx::migrate::MigrateError::VersionMissing(version) => format!(
+                "{} was written by a newer rekindle (migration {version} is unknown to this one); use that version or newer",
+                path.display()
+            ),
+            e => format!("{} cannot be brought to this version's shape: {e}", path.display()),
+        })
+    })
+}
+
+impl Store for SqliteStore {}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        match error {
+            sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::ColumnNotFound(_) => {
+                StoreError::Corrupt(error.to_string())
+            }
+            error => StoreError::Unavailable(error.to_string()),
+        }
+    }
+}
+
+/// Takes the write lock at the start, so a transaction never fails half-way because a reader became a writer.
+async fn begin(pool: &SqlitePool) -> StoreResult<Transaction<'static, Sqlite>> {
+    Ok(pool.begin_with("BEGIN IMMEDIATE").await?)
+}
+
+/// One JSON parameter.
+fn json<T: Serialize + ?Sized>(value: &T) -> String {
+    serde_json::to_string(value).expect("what is bound has string keys only")
+}
+
+fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
+        text.push(char::from(DIGITS[usize::from(byte & 15)]));
+    }
+    text
+}
+
+fn hexes<'a>(ids: impl IntoIterator<Item = &'a [u8; 16]>) -> String {
+    json(&ids.into_iter().map(|id| hex(id)).collect::<Vec<_>>())
+}
+
+/// Sixteen bytes of a column.
+fn bytes(row: &SqliteRow, column: &str) -> StoreResult<[u8; 16]> {
+    let value: Vec<u8> = row.try_get(column)?;
+    value.try_into().map_err(|_| StoreError::Corrupt(format!("column `{column}` does not hold 16 bytes")))
+}
+
+fn optional_bytes(row: &SqliteRow, column: &str) -> StoreResult<Option<[u8; 16]>> {
+    let value: Option<Vec<u8>> = row.try_get(column)?;
+    value.map(TryInto::try_into).transpose().map_err(|_| StoreError::Corrupt(format!("column `{column}` is cut")))
+}
+
+fn timestamp(row: &SqliteRow, column: &str) -> StoreResult<Timestamp> {
+    Ok(Timestamp::from_micros(row.try_get(column)?))
+}
+
+fn from_json<T: serde::de::DeserializeOwned>(row: &SqliteRow, column: &str) -> StoreResult<T> {
+    let text: &str = row.try_get(column)?;
+    serde_json::from_str(text).map_err(|e| StoreError::Corrupt(format!("column `{column}`: {e}")))
+}

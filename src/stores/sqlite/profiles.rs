@@ -1,0 +1,241 @@
+//! Deriving: what a batch reads before it decides, and the one commit that writes what it decided.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row, Sqlite, Transaction};
+
+use super::{SqliteStore, begin, bytes, from_json, hex, hexes, json, sql, timestamp};
+use crate::domain::clock::Timestamp;
+use crate::domain::customer::{Identity, IdentityKind};
+use crate::domain::id::{CustomerId, DeliveryId};
+use crate::stores::{Commit, CustomerState, LedgerView, ProfileStore, StoreError, StoreResult};
+
+#[async_trait]
+impl ProfileStore for SqliteStore {
+    async fn position(&self) -> StoreResult<i64> {
+        let value: Option<String> =
+            sqlx::query_scalar("SELECT value FROM meta WHERE key = 'position'").fetch_optional(&self.readers).await?;
+        let parse = |text: String| text.parse().map_err(|e| StoreError::Corrupt(format!("position `{text}`: {e}")));
+        value.map_or(Ok(0), parse)
+    }
+
+    async fn known_keys(&self, keys: &[[u8; 16]]) -> StoreResult<HashMap<[u8; 16], [u8; 16]>> {
+        let rows = sqlx::query(sql!("known_keys")).bind(hexes(keys)).fetch_all(&self.readers).await?;
+        rows.iter().map(|row| Ok((bytes(row, "key")?, bytes(row, "body_hash")?))).collect()
+    }
+
+    async fn find_identities(&self, identities: &[Identity]) -> StoreResult<HashMap<Identity, CustomerId>> {
+        let asked: Vec<_> = identities
+            .iter()
+            .filter(|i| i.kind != IdentityKind::CustomerId)
+            .map(|i| (i.kind.as_str(), &i.value))
+            .collect();
+        let rows = sqlx::query(sql!("find_identities")).bind(json(&asked)).fetch_all(&self.readers).await?;
+        let mut found = HashMap::with_capacity(rows.len());
+        for row in &rows {
+            let kind: IdentityKind = row.try_get::<&str, _>("kind")?.parse().map_err(StoreError::Corrupt)?;
+            let identity = Identity { kind, value: row.try_get("value")? };
+            found.insert(identity, CustomerId::from_bytes(bytes(row, "customer")?));
+        }
+        // Our own ids name a customer directly; the customer may have been merged into another since.
+        let own = identities.iter().filter(|i| i.kind == IdentityKind::CustomerId);
+        let own: Vec<(CustomerId, &Identity)> = own.filter_map(|i| Some((i.value.parse().ok()?, i))).collect();
+        if !own.is_empty() {
+            let today = self.follow_merges(own.iter().map(|(id, _)| id)).await?;
+            found.extend(own.iter().filter_map(|(id, identity)| Some(((*identity).clone(), *today.get(id)?))));
+        }
+        Ok(found)
+    }
+
+    async fn load_customers(&self, ids: &[CustomerId]) -> StoreResult<HashMap<CustomerId, CustomerState>> {
+        let query = sqlx::query(sql!("load_customers")).bind(hexes(ids.iter().map(CustomerId::as_bytes)));
+        let rows = query.fetch_all(&self.readers).await?;
+        let mut found: HashMap<CustomerId, CustomerState> = rows
+            .iter()
+            .map(|row| Ok((CustomerId::from_bytes(bytes(row, "id")?), state(row)?)))
+            .collect::<StoreResult<_>>()?;
+        let merged: Vec<CustomerId> = ids.iter().copied().filter(|id| !found.contains_key(id)).collect();
+        if !merged.is_empty() {
+            let today = self.follow_merges(&merged).await?;
+            let query = sqlx::query(sql!("load_customers")).bind(hexes(today.values().map(CustomerId::as_bytes)));
+            let rows = query.fetch_all(&self.readers).await?;
+            let states: Vec<CustomerState> = rows.iter().map(state).collect::<StoreResult<_>>()?;
+            for (asked, id) in today {
+                found.extend(states.iter().find(|s| s.customer == id).map(|s| (asked, s.clone())));
+            }
+        }
+        Ok(found)
+    }
+
+    async fn scan_customers(&self, after: Option<CustomerId>, max: usize) -> StoreResult<Vec<CustomerState>> {
+        let after = after.map_or_else(Vec::new, |id| id.as_bytes().to_vec());
+        let query = sqlx::query(sql!("scan_customers")).bind(after).bind(i64::try_from(max).unwrap_or(i64::MAX));
+        query.fetch_all(&self.readers).await?.iter().map(state).collect()
+    }
+
+    async fn ledger_of(&self, ids: &[CustomerId], since: Timestamp) -> StoreResult<HashMap<CustomerId, LedgerView>> {
+        let ids = hexes(ids.iter().map(CustomerId::as_bytes));
+        let since = since.as_micros();
+        let mut views: HashMap<CustomerId, LedgerView> = HashMap::new();
+        for row in &sqlx::query(sql!("last_firings")).bind(&ids).fetch_all(&self.readers).await? {
+            let view = views.entry(CustomerId::from_bytes(bytes(row, "customer")?)).or_default();
+            view.last_firing.insert(row.try_get("rule")?, timestamp(row, "at")?);
+        }
+        for row in &sqlx::query(sql!("recent_occasions")).bind(&ids).bind(since).fetch_all(&self.readers).await? {
+            let view = views.entry(CustomerId::from_bytes(bytes(row, "customer")?)).or_default();
+            view.occasions.insert((row.try_get("rule")?, row.try_get("occasion")?));
+        }
+        for row in &sqlx::query(sql!("recent_contacts")).bind(&ids).bind(since).fetch_all(&self.readers).await? {
+            let view = views.entry(CustomerId::from_bytes(bytes(row, "customer")?)).or_default();
+            view.contacts.push((timestamp(row, "at")?, DeliveryId::from_bytes(bytes(row, "id")?)));
+        }
+        Ok(views)
+    }
+
+    async fn commit_batch(&self, commit: &Commit) -> StoreResult<()> {
+        let mut tx = begin(&self.writer).await?;
+        write_profiles(&mut tx, commit).await?;
+        write_decisions(&mut tx, commit).await?;
+        if let Some(tick) = &commit.tick {
+            super::ticks::save(&mut tx, sql!("save_tick"), tick).await?;
+        }
+        if let Some(position) = commit.position {
+            set_meta(&mut tx, "position", &position.to_string()).await?;
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+}
+
+impl SqliteStore {
+    /// Which customer each of these is today.
+    async fn follow_merges<'a>(
+        &self,
+        ids: impl IntoIterator<Item = &'a CustomerId>,
+    ) -> StoreResult<HashMap<CustomerId, CustomerId>> {
+        let ids = hexes(ids.into_iter().map(CustomerId::as_bytes));
+        let rows = sqlx::query(sql!("follow_merges")).bind(ids).fetch_all(&self.readers).await?;
+        let id = |row, column| bytes(row, column).map(CustomerId::from_bytes);
+        rows.iter().map(|row| Ok((id(row, "asked")?, id(row, "id")?))).collect()
+    }
+}
+
+/// Events first, then merges (which move them), then the customers as they are after both.
+async fn write_profiles(tx: &mut Transaction<'_, Sqlite>, commit: &Commit) -> StoreResult<()> {
+    if !commit.events.is_empty() {
+        let rows: Vec<_> = commit
+            .events
+            .iter()
+            .map(|(position, event)| {
+                let fact = &event.fact;
+                let customer = event.customer.map(|c| hex(c.as_bytes()));
+                let (key, body) = (hex(&fact.dedupe_key()), hex(&fact.body_hash()));
+                (position, hex(event.id.as_bytes()), key, body, customer, &fact.name, fact.known_at, fact)
+            })
+            .collect();
+        sqlx::query(sql!("insert_events")).bind(json(&rows)).execute(&mut **tx).await?;
+    }
+    if !commit.customers.is_empty() {
+        let rows: Vec<_> = commit
+            .customers
+            .iter()
+            .map(|c| (hex(c.customer.as_bytes()), c.created_at, &c.profile, &c.scores, &c.segments))
+            .collect();
+        sqlx::query(sql!("save_customers")).bind(json(&rows)).execute(&mut **tx).await?;
+    }
+    if !commit.identities.is_empty() {
+        let links = commit.identities.iter();
+        let rows: Vec<_> = links.map(|(i, c)| (i.kind.as_str(), &i.value, hex(c.as_bytes()))).collect();
+        sqlx::query(sql!("link_identities")).bind(json(&rows)).execute(&mut **tx).await?;
+    }
+    for (absorbed, survivor) in &commit.merges {
+        let mark =
+            "UPDATE customers SET merged_into = $2, profile = NULL, scores = '{}', segments = '{}' WHERE id = $1";
+        for statement in [
+            mark,
+            "UPDATE events SET customer = $2 WHERE customer = $1",
+            "UPDATE identities SET customer = $2 WHERE customer = $1",
+            "UPDATE firings SET customer = $2 WHERE customer = $1",
+            "UPDATE deliveries SET customer = $2 WHERE customer = $1",
+            "UPDATE signals SET customer = $2 WHERE customer = $1",
+            "UPDATE tasks SET customer = $2 WHERE customer = $1",
+            "UPDATE OR REPLACE refusals SET customer = $2 WHERE customer = $1",
+        ] {
+            let query = sqlx::query(statement).bind(&absorbed.as_bytes()[..]).bind(&survivor.as_bytes()[..]);
+            query.execute(&mut **tx).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn write_decisions(tx: &mut Transaction<'_, Sqlite>, commit: &Commit) -> StoreResult<()> {
+    if !commit.signals.is_empty() {
+        let rows: Vec<_> = commit
+            .signals
+            .iter()
+            .map(|s| {
+                let cause = s.cause.map(|c| hex(c.as_bytes()));
+                (hex(s.id.as_bytes()), hex(s.customer.as_bytes()), &s.segment, s.transition.as_str(), s.at, cause)
+            })
+            .collect();
+        sqlx::query(sql!("insert_signals")).bind(json(&rows)).execute(&mut **tx).await?;
+    }
+    if !commit.firings.is_empty() {
+        let rows: Vec<_> = commit
+            .firings
+            .iter()
+            .map(|f| {
+                let (id, customer) = (hex(f.id.as_bytes()), hex(f.customer.as_bytes()));
+                (id, &f.rule, &f.rule_version, customer, &f.occasion, f.at, i32::from(f.held_out), &f.trace)
+            })
+            .collect();
+        sqlx::query(sql!("insert_firings")).bind(json(&rows)).execute(&mut **tx).await?;
+    }
+    if !commit.deliveries.is_empty() {
+        let occasions: HashMap<_, _> = commit.firings.iter().map(|f| (f.id, f.occasion.as_str())).collect();
+        let rows: Vec<_> = commit
+            .deliveries
+            .iter()
+            .map(|d| {
+                let occasion = occasions.get(&d.firing).copied().unwrap_or_default();
+                let key = (hex(d.id.as_bytes()), hex(d.firing.as_bytes()), &d.rule, hex(d.customer.as_bytes()));
+                let what = (occasion, d.step, d.action.channel(), &d.action, d.class.map(|c| c.as_str()), &d.topic);
+                let when = (d.state.as_str(), d.decided_at, d.due_at, d.expires_at, &d.reason);
+                serde_json::json!([
+                    key.0, key.1, key.2, key.3, what.0, what.1, what.2, what.3, what.4, what.5, when.0, when.1, when.2,
+                    when.3, when.4
+                ])
+            })
+            .collect();
+        sqlx::query(sql!("insert_deliveries")).bind(json(&rows)).execute(&mut **tx).await?;
+    }
+    if !commit.refusals.is_empty() {
+        let rows: Vec<_> = commit
+            .refusals
+            .iter()
+            .map(|r| (&r.rule, hex(r.customer.as_bytes()), r.step, r.reason, r.at, &r.occasion))
+            .collect();
+        sqlx::query(sql!("count_refusals")).bind(json(&rows)).execute(&mut **tx).await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn set_meta(tx: &mut Transaction<'_, Sqlite>, key: &str, value: &str) -> StoreResult<()> {
+    let statement =
+        "INSERT INTO meta (key, value) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = excluded.value";
+    sqlx::query(statement).bind(key).bind(value).execute(&mut **tx).await?;
+    Ok(())
+}
+
+pub(super) fn state(row: &SqliteRow) -> StoreResult<CustomerState> {
+    Ok(CustomerState {
+        customer: CustomerId::from_bytes(bytes(row, "id")?),
+        created_at: timestamp(row, "created_at")?,
+        profile: Arc::new(from_json(row, "profile")?),
+        scores: Arc::new(from_json(row, "scores")?),
+        segments: Arc::new(from_json(row, "segments")?),
+    })
+}

@@ -1,0 +1,1 @@
+UPDATE deliveries SET state = 'committing' WHERE id = $1 AND state = 'leased'

@@ -1,0 +1,3 @@
+-- By primary key: ids are ordered by time, so a sweep meets customers in the order in which they came.
+SELECT id, created_at, profile, scores, segments FROM customers
+WHERE id > $1 AND merged_into IS NULL ORDER BY id LIMIT $2

@@ -1,0 +1,105 @@
+//! Taking events in: counted once, filed under one customer, and the same however they arrive.
+
+use rekindle::domain::customer::{Identity, IdentityKind};
+use rekindle::domain::event::{Fact, names};
+use rekindle::domain::profile::Profile;
+use rekindle::domain::clock::Timestamp;
+use rekindle::stores::ReadStore;
+use serde_json::json;
+
+use crate::world::{DAY, World};
+
+#[tokio::test]
+async fn a_message_that_comes_twice_counts_once_also_after_a_restart() {
+    let mut world = World::with_rules(&[]).await;
+    let order = world.fact("ada", names::ORDER_COMPLETED, json!({ "order_id": "1", "total": 10 }));
+    world.ingest(vec![order.clone(), order.clone()]).await;
+    world.restart().await;
+    world.ingest(vec![Fact { received_at: world.now().plus(DAY), ..order }]).await;
+    assert_eq!(world.customer("ada").await.profile.n_events, 1);
+    assert_eq!(world.store().event_counts().await.unwrap()[names::ORDER_COMPLETED], 1);
+}
+
+#[tokio::test]
+async fn the_same_id_with_another_body_is_put_aside_and_not_dropped() {
+    let mut world = World::with_rules(&[]).await;
+    let order = world.fact("ada", names::ORDER_COMPLETED, json!({ "order_id": "1", "total": 10 }));
+    let mut other = order.clone();
+    other.properties.insert("total".to_owned(), json!(99));
+    world.ingest(vec![order]).await;
+    world.ingest(vec![other]).await;
+    assert_eq!(world.customer("ada").await.profile.n_events, 1);
+    let counts = world.engine().pipeline.log.quarantine_counts().await.unwrap();
+    assert_eq!(counts, [("app".to_owned(), "same_id_other_body".to_owned(), 1)]);
+}
+
+fn anonymous(id: &str) -> Identity {
+    Identity::new(IdentityKind::AnonymousId, id).unwrap()
+}
+
+#[tokio::test]
+async fn an_anonymous_visitor_becomes_the_customer_who_identifies() {
+    let mut world = World::with_rules(&[]).await;
+    let mut viewed = world.fact("ada", "Product Viewed", json!({ "category": "Books" }));
+    viewed.identities = vec![anonymous("browser")];
+    world.ingest(vec![viewed.clone()]).await;
+    world.happens("ada", names::ORDER_COMPLETED, json!({ "order_id": "1", "total": 10 })).await;
+    let mut known = world.fact("ada", names::IDENTIFIED, json!({}));
+    known.identities.push(anonymous("browser"));
+    world.ingest(vec![known]).await;
+
+    let state = world.customer("ada").await;
+    assert_eq!(state.profile.n_events, 3);
+    let events = world.store().events_of(state.customer, Timestamp::MAX, 10).await.unwrap();
+    assert_eq!(events.len(), 3, "the visitor's events are filed under the customer");
+    let (survivors, found) = (world.store().find_customers(None, 10).await.unwrap(), state.customer);
+    assert_eq!(survivors.iter().map(|s| s.customer).collect::<Vec<_>>(), [found]);
+    // What comes later from the browser is the customer's at once.
+    let mut later = world.fact("ada", "Product Viewed", json!({}));
+    later.identities = vec![anonymous("browser")];
+    world.ingest(vec![later]).await;
+    assert_eq!(world.customer("ada").await.profile.n_events, 4);
+}
+
+#[tokio::test]
+async fn a_shared_browser_never_merges_two_customers() {
+    let mut world = World::with_rules(&[]).await;
+    for user in ["ada", "bob"] {
+        let mut seen = world.fact(user, names::IDENTIFIED, json!({}));
+        seen.identities.push(anonymous("kitchen tablet"));
+        world.ingest(vec![seen]).await;
+    }
+    assert_ne!(world.customer("ada").await.customer, world.customer("bob").await.customer);
+    let mut same = world.fact("bob", names::MERGED, json!({}));
+    same.identities.push(Identity::new(IdentityKind::UserId, "ada").unwrap());
+    world.ingest(vec![same]).await;
+    assert_eq!(world.customer("ada").await.customer, world.customer("bob").await.customer);
+}
+
+/// Everything the store derived, against one fold of what it kept.
+#[tokio::test]
+async fn profiles_grown_batch_by_batch_equal_one_fold_of_their_events() {
+    let mut world = World::with_rules(&[]).await;
+    for round in 0..30u32 {
+        let mut batch = Vec::new();
+        for n in 0..7u32 {
+            let user = format!("u{}", (round * 7 + n * 3) % 11);
+            let order = json!({ "order_id": format!("o{}", (round + n) % 13), "total": round * 10 + n });
+            let name = [names::ORDER_COMPLETED, "Product Viewed", names::ORDER_REFUNDED][(round + n) as usize % 3];
+            let mut fact = world.fact(&user, name, order);
+            fact.occurred_at = world.now().minus(DAY * i32::try_from((round * 5 + n) % 9).unwrap());
+            if n % 4 == 0 {
+                fact.identities.push(anonymous(&format!("b{}", (round + n) % 5)));
+            }
+            batch.push(fact);
+        }
+        world.ingest(batch).await;
+    }
+    let business = world.engine().pipeline.context().business.clone();
+    let customers = world.store().find_customers(None, 1_000).await.unwrap();
+    assert!(customers.len() >= 5);
+    for state in customers {
+        let events = world.store().events_of(state.customer, Timestamp::MAX, u32::MAX).await.unwrap();
+        assert_eq!(Profile::fold(&events, &business), *state.profile, "{}", state.customer);
+    }
+}
