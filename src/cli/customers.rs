@@ -11,7 +11,7 @@ use crate::domain::customer::{Identity, IdentityKind};
 use crate::domain::id::CustomerId;
 use crate::domain::money::Money;
 use crate::domain::score::ScoreKind;
-use crate::stores::{CustomerState, DeliveryFilter, ProfileStore, ReadStore};
+use crate::stores::{CustomerState, DeliveryFilter, ReadStore, Store};
 
 /// Look at customers.
 #[derive(Debug, Args)]
@@ -111,7 +111,7 @@ impl Customers {
 }
 
 /// By id, email or customer number.
-pub(super) async fn find(store: &crate::stores::sqlite::SqliteStore, text: &str) -> anyhow::Result<CustomerState> {
+pub(super) async fn find(store: &dyn Store, text: &str) -> anyhow::Result<CustomerState> {
     let kinds = [IdentityKind::UserId, IdentityKind::Email, IdentityKind::AnonymousId, IdentityKind::Phone];
     let handles: Vec<Identity> = kinds.into_iter().filter_map(|kind| Identity::new(kind, text)).collect();
     let id = match text.parse::<CustomerId>() {

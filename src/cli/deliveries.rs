@@ -8,8 +8,7 @@ use super::output::{print_json, table};
 use super::{Ended, Listing, local, look};
 use crate::domain::delivery::{Delivery, DeliveryState};
 use crate::domain::id::DeliveryId;
-use crate::stores::sqlite::SqliteStore;
-use crate::stores::{DeliveryFilter, ReadStore};
+use crate::stores::{DeliveryFilter, ReadStore, Store};
 
 /// Look at the ledger: what was sent, what waits, what was not and why.
 #[derive(Debug, Args)]
@@ -106,7 +105,7 @@ impl Deliveries {
     }
 }
 
-pub(super) async fn load(store: &SqliteStore, id: DeliveryId) -> anyhow::Result<Delivery> {
+pub(super) async fn load(store: &dyn Store, id: DeliveryId) -> anyhow::Result<Delivery> {
     let found = store.delivery(id).await?;
     found.ok_or_else(|| anyhow::anyhow!("there is no delivery {id}; `rekindle deliveries list` shows what there is"))
 }

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::output::{bar, grouped, print_json};
 use super::{Common, Ended, environment, load_config, start_logging};
 use crate::config::Config;
-use crate::connectors::SourceConfig;
+use crate::connectors::{Counts, SourceConfig};
 use crate::daemon::Engine;
 use crate::domain::clock::SystemClock;
 use crate::domain::diagnostic::did_you_mean;
@@ -33,6 +33,9 @@ pub(super) struct Import {
     /// Which of the configured sources; not needed when there is only one.
     #[arg(long, value_name = "NAME")]
     source: Option<String>,
+    /// Read the file from its beginning, even if it was read before; what is known is not counted twice.
+    #[arg(long)]
+    from_start: bool,
     /// Print the report as JSON.
     #[arg(long)]
     json: bool,
@@ -51,13 +54,17 @@ impl Import {
         let engine = Engine::open(&config, Arc::new(SystemClock), &move |name| variables.get(name).cloned()).await?;
         let before = engine.pipeline.store.event_counts().await?;
         let reading = bar(0, &format!("reading {}", source.name));
-        let imported = import(&mut *connector, &*engine.pipeline.log, &engine.inbox, &SystemClock, |_, progress| {
+        let path = self.file.as_ref().or(source.path.as_ref());
+        let place = path.and_then(|p| p.canonicalize().ok()).unwrap_or_default().display().to_string();
+        let log = engine.pipeline.log.clone();
+        let show = |_: &Counts, progress| {
             if let Some((done, total)) = progress {
                 reading.set_length(total);
                 reading.set_position(done);
             }
-        })
-        .await?;
+        };
+        let imported =
+            import(&mut *connector, &place, self.from_start, &*log, &engine.inbox, &SystemClock, show).await?;
         reading.finish_and_clear();
         let waiting = engine.pipeline.log.end().await?.saturating_sub(engine.pipeline.store.position().await?);
         let deriving = bar(waiting.unsigned_abs(), "deriving profiles");

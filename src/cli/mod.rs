@@ -17,10 +17,12 @@ use crate::stores::sqlite::{Access, SqliteFiles};
 mod check;
 mod customers;
 mod deliveries;
+mod demo;
 
 mod import;
 mod output;
 mod run;
+mod summary;
 
 mod tasks;
 mod test;
@@ -37,6 +39,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Run),
+    Demo(demo::Demo),
 
     Import(import::Import),
     Check(check::Check),
@@ -99,6 +102,7 @@ pub fn main() -> ExitCode {
     let ended = runtime.block_on(async {
         match cli.command {
             Command::Run(command) => command.run().await,
+            Command::Demo(command) => command.run().await,
 
             Command::Import(command) => command.run().await,
             Command::Check(command) => command.run(),

@@ -22,8 +22,7 @@ use crate::domain::id::{DeliveryId, EventId, SignalId};
 use crate::domain::profile::Profile;
 use crate::domain::score::{Score, ScoreKind, Scores};
 use crate::models::{CustomerFacts, Fitted, all};
-use crate::stores::sqlite::SqliteStore;
-use crate::stores::{Attempt, ModelStore, ReadStore};
+use crate::stores::{Attempt, Store};
 
 /// Explain a delivery: the rule and what its condition saw, the scores and their reasons, consent, what became of it, and
 /// the events behind it.
@@ -61,7 +60,7 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    pub(super) async fn find(store: &SqliteStore, config: &Config, id: DeliveryId) -> anyhow::Result<Self> {
+    pub(super) async fn find(store: &dyn Store, config: &Config, id: DeliveryId) -> anyhow::Result<Self> {
         let business = config.business.business().map_err(anyhow::Error::msg)?;
         let delivery = load(store, id).await?;
         let firing = store.firing(delivery.firing).await?;
@@ -169,7 +168,7 @@ impl Answer {
     }
 }
 
-async fn fits_at(store: &SqliteStore, config: &Config, at: Timestamp) -> anyhow::Result<Vec<Arc<dyn Fitted>>> {
+async fn fits_at(store: &dyn Store, config: &Config, at: Timestamp) -> anyhow::Result<Vec<Arc<dyn Fitted>>> {
     let models = all(&config.models);
     let mut fits: Vec<Arc<dyn Fitted>> = Vec::new();
     for stored in store.models_at(at).await? {
@@ -181,7 +180,7 @@ async fn fits_at(store: &SqliteStore, config: &Config, at: Timestamp) -> anyhow:
 }
 
 /// What an occasion means, for people.
-async fn occasion(store: &SqliteStore, firing: &Firing, events: &[Event], config: &Config) -> anyhow::Result<String> {
+async fn occasion(store: &dyn Store, firing: &Firing, events: &[Event], config: &Config) -> anyhow::Result<String> {
     let Some((kind, id)) = firing.occasion.split_once(':') else { return Ok(firing.occasion.clone()) };
     Ok(match kind {
         "tick" => format!("the run of {}", id.parse().map_or_else(|_| id.to_owned(), |at| local(at, config))),

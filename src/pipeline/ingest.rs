@@ -141,16 +141,19 @@ pub struct Imported {
 }
 
 /// Pulls a connector until it has nothing more for now. Each batch and its cursor are one commit, so an import that is
-/// killed goes on where it stopped.
+/// killed goes on where it stopped. `place` names what is read (a source may be read from several files, each with a
+/// cursor of its own); `from_start` forgets how far it was read.
 pub async fn import(
     connector: &mut dyn Connector,
+    place: &str,
+    from_start: bool,
     log: &dyn Log,
     inbox: &Inbox,
     clock: &dyn Clock,
     mut progress: impl FnMut(&Counts, Option<(u64, u64)>),
 ) -> Result<Imported, ImportError> {
-    let source = connector.source().to_owned();
-    let mut cursor = log.cursor(&source).await?;
+    let place = format!("{}@{place}", connector.source());
+    let mut cursor = if from_start { None } else { log.cursor(&place).await? };
     let mut imported = Imported::default();
     loop {
         let now = clock.now();
@@ -162,7 +165,7 @@ pub async fn import(
         counts.n_quarantined += batch.counts.n_quarantined;
         let moved = cursor.as_deref() != Some(&batch.cursor);
         if moved || !batch.facts.is_empty() || !batch.quarantined.is_empty() {
-            let cursor = Some((source.clone(), batch.cursor.clone(), now));
+            let cursor = Some((place.clone(), batch.cursor.clone(), now));
             inbox.append(Append { facts: batch.facts, quarantined: batch.quarantined, cursor }).await?;
         }
         cursor = Some(batch.cursor);

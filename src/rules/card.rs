@@ -152,8 +152,8 @@ impl Reader<'_, '_> {
         match Schedule::parse(cron, TimeZone::UTC) {
             Ok(_) => Some(Trigger::Schedule { cron: cron.to_owned() }),
             Err(error) => {
-                let help = "five fields: minute, hour, day of month, month, day of week, such as cron(\"0 9 * * 1\")";
-                self.wrong(at, format!("`{cron}` is not a schedule: {error}"), Some(help.to_owned()));
+                let help = "such as cron(\"0 9 * * 1\"), every Monday at nine";
+                self.wrong(at, error, Some(help.to_owned()));
                 None
             }
         }

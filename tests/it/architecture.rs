@@ -2,12 +2,10 @@
 //! cannot say one thing and the code do another.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::path::{Path, PathBuf};
 
+use crate::repository::{files_under, page};
 use crate::rust_source::{Path as RustPath, Token, paths, shipped};
 
-const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const MAX_LINES: usize = 450;
 
 /// What the two tables of ARCHITECTURE.md say.
@@ -80,39 +78,6 @@ fn every_file_says_what_it_is_and_can_be_read_in_one_sitting() {
         }
     }
     assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
-}
-
-/// A document is wrong from the day on which a file that it names is moved, so it fails on that day.
-#[test]
-fn documents_name_only_files_that_exist() {
-    let mut missing = Vec::new();
-    let mut documents = files_under("docs", "md");
-    let beside_manifest = fs::read_dir(ROOT).unwrap().flatten().map(|entry| PathBuf::from(entry.file_name()));
-    documents
-        .extend(beside_manifest.filter(|p| p.extension().is_some_and(|e| e == "md")).map(|p| p.display().to_string()));
-    for document in documents {
-        let folder = Path::new(&document).parent().unwrap_or(Path::new("")).to_owned();
-        for (number, line) in page(&document).lines().enumerate() {
-            for named in links(line).map(|link| folder.join(link)).chain(source_paths(line).map(PathBuf::from)) {
-                if !Path::new(ROOT).join(&named).exists() {
-                    missing.push(format!("{document}:{}: {} does not exist", number + 1, named.display()));
-                }
-            }
-        }
-    }
-    assert!(missing.is_empty(), "\n{}\n", missing.join("\n"));
-}
-
-/// Relative targets of `[text](target)`.
-fn links(line: &str) -> impl Iterator<Item = &str> {
-    let targets = line.split("](").skip(1).filter_map(|rest| rest.split(')').next());
-    targets.map(|t| t.split('#').next().unwrap_or_default()).filter(|t| !t.is_empty() && !t.contains("://"))
-}
-
-/// Whole words in back quotes that are paths into the sources or tests, without patterns.
-fn source_paths(line: &str) -> impl Iterator<Item = &str> {
-    let quoted = line.split('`').skip(1).step_by(2);
-    quoted.filter(|w| (w.starts_with("src/") || w.starts_with("tests/")) && !w.contains(['*', '{', '<', ' ', '…']))
 }
 
 impl Rules {
@@ -253,28 +218,6 @@ fn dependencies() -> BTreeSet<String> {
     let section = manifest.lines().skip_while(|line| *line != "[dependencies]").skip(1);
     let lines = section.take_while(|line| !line.starts_with('['));
     lines.filter_map(|line| line.split_once(" = ")).map(|(name, _)| name.replace('-', "_")).collect()
-}
-
-fn page(path: &str) -> String {
-    fs::read_to_string(Path::new(ROOT).join(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
-}
-
-/// Paths of all files below `folder` that end in `extension`, from the root of the repository, sorted.
-fn files_under(folder: &str, extension: &str) -> Vec<String> {
-    let mut found = Vec::new();
-    let mut open = vec![Path::new(ROOT).join(folder)];
-    while let Some(folder) = open.pop() {
-        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
-            let path = entry.path();
-            if path.is_dir() {
-                open.push(path);
-            } else if path.extension().is_some_and(|e| e == extension) {
-                found.push(path.strip_prefix(ROOT).unwrap().to_string_lossy().into_owned());
-            }
-        }
-    }
-    found.sort();
-    found
 }
 
 mod tests {
