@@ -37,7 +37,9 @@ const HISTORY: &str = "demo_history";
 /// Show everything on a simulated shop: two years of history, then thirty days lived in a minute. Nothing leaves the
 /// machine: mails are files, webhooks are lines in a journal.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  rekindle demo --once --dir /tmp/demo\n\nAfterwards every command works on it: rekindle deliveries list --config demo-data/config.toml")]
+#[command(
+    after_help = "Example:\n  rekindle demo --once --dir /tmp/demo\n\nAfterwards every command works on it: rekindle deliveries list --config demo-data/config.toml"
+)]
 pub(super) struct Demo {
     /// Where everything is kept; made if missing. A second run resumes there.
     #[arg(long, default_value = "demo-data", value_name = "DIR")]
@@ -71,7 +73,9 @@ impl Demo {
         let listener = TcpListener::bind(listen).await.with_context(|| {
             format!("cannot listen on {listen}; set http.listen in {}, or use --once", path.display())
         })?;
-        println!("\nThe daemon stays up on http://{listen} (write key `dev`), its clock going on from there. Ctrl-C stops it.");
+        println!(
+            "\nThe daemon stays up on http://{listen} (write key `dev`), its clock going on from there. Ctrl-C stops it."
+        );
         clock.release();
         let engine = Arc::new(engine);
         engine.clone().run(&config, listener, &lookup, stop_on_signal()?).await?;
@@ -169,7 +173,13 @@ impl Living<'_> {
     }
 
     /// Hour by hour: time passes and schedules ring, then the shop's export of that hour is read.
-    async fn live_day(&self, period: &Period, day: &str, starts_at: Timestamp, ends_at: Timestamp) -> anyhow::Result<()> {
+    async fn live_day(
+        &self,
+        period: &Period,
+        day: &str,
+        starts_at: Timestamp,
+        ends_at: Timestamp,
+    ) -> anyhow::Result<()> {
         let mut from = starts_at;
         let mut hour = 0;
         while from < ends_at {

@@ -39,8 +39,11 @@ pub(super) async fn print(
     println!("Look around:");
     println!("  {dir}/mailbox            the mails, one file each");
     println!("  {dir}/webhooks.jsonl     what went to the CRM's webhook");
-    println!("  {dir}/rules              the rules that did it: change one, then `rekindle check --config {dir}/config.toml`");
-    for command in ["tasks list", "deliveries list --state held", "customers list --segment at_risk", "quarantine list"] {
+    println!(
+        "  {dir}/rules              the rules that did it: change one, then `rekindle check --config {dir}/config.toml`"
+    );
+    for command in ["tasks list", "deliveries list --state held", "customers list --segment at_risk", "quarantine list"]
+    {
         println!("  rekindle {command} --config {dir}/config.toml");
     }
     Ok(())
@@ -91,7 +94,11 @@ impl Base {
         println!("{}", table(&["TIER", "CHURN LOW", "MEDIUM", "HIGH", "NOT ENOUGH DATA"], &rows));
         let at_risk = self.revenue.get("high").copied().unwrap_or(0);
         let all: i64 = self.revenue.values().sum();
-        println!("\nRevenue at risk: customers with high churn risk bought for {} net in the last year, of {} in all.", money(at_risk), money(all));
+        println!(
+            "\nRevenue at risk: customers with high churn risk bought for {} net in the last year, of {} in all.",
+            money(at_risk),
+            money(all)
+        );
     }
 }
 
@@ -104,7 +111,8 @@ async fn print_ledger(store: &dyn Store) -> anyhow::Result<()> {
     println!("What the rules did");
     println!("{}\n", table(&["RULE", "BY", "STATE", "N"], &done.into_iter().map(line).collect::<Vec<_>>()));
     println!("What was not let through (occasions)");
-    let rows: Vec<_> = refused.into_iter().map(|(rule, _, why, n)| vec![rule.clone(), why.clone(), grouped(*n)]).collect();
+    let rows: Vec<_> =
+        refused.into_iter().map(|(rule, _, why, n)| vec![rule.clone(), why.clone(), grouped(*n)]).collect();
     println!("{}\n", table(&["RULE", "BECAUSE", "N"], &rows));
     Ok(())
 }

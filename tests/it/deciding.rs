@@ -130,9 +130,12 @@ async fn consent_withdrawn_during_the_night_stops_the_waiting_mail() {
 #[tokio::test]
 async fn the_cap_holds_over_all_rules_and_lets_receipts_through() {
     let rule = |template: &str| {
-        format!("const RULE = #{{ trigger: on(\"Ping\") }};\nfn when(customer) {{ true }}\nfn then(customer) {{ email(\"{template}\"); }}\n")
+        format!(
+            "const RULE = #{{ trigger: on(\"Ping\") }};\nfn when(customer) {{ true }}\nfn then(customer) {{ email(\"{template}\"); }}\n"
+        )
     };
-    let files = [("a.rhai", rule("offer")), ("b.rhai", rule("offer")), ("c.rhai", rule("offer")), ("d.rhai", rule("receipt"))];
+    let files =
+        [("a.rhai", rule("offer")), ("b.rhai", rule("offer")), ("c.rhai", rule("offer")), ("d.rhai", rule("receipt"))];
     let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (*name, text.as_str())).collect();
     let mut world = World::with_rules(&files).await;
     world.consenting("ada").await;

@@ -277,7 +277,8 @@ async fn what_was_under_way_is_found_after_a_restart(memory: Memory) {
 }
 
 async fn ticks_remember_how_far_they_came(memory: Memory) {
-    let tick = |second, position, done_at| TickProgress { schedule: "rule".to_owned(), at: at(second), position, done_at };
+    let tick =
+        |second, position, done_at| TickProgress { schedule: "rule".to_owned(), at: at(second), position, done_at };
     memory.store.begin_ticks(&[tick(10, None, None), tick(20, None, None)]).await.unwrap();
     let half = tick(10, Some(customer(1).customer), None);
     memory.store.commit_batch(&Commit { tick: Some(half.clone()), ..Commit::default() }).await.unwrap();

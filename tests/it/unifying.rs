@@ -1,9 +1,9 @@
 //! Taking events in: counted once, filed under one customer, and the same however they arrive.
 
+use rekindle::domain::clock::Timestamp;
 use rekindle::domain::customer::{Identity, IdentityKind};
 use rekindle::domain::event::{Fact, names};
 use rekindle::domain::profile::Profile;
-use rekindle::domain::clock::Timestamp;
 use rekindle::stores::ReadStore;
 use serde_json::json;
 
