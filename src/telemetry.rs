@@ -82,7 +82,7 @@ impl Metrics {
         self.events_duplicate.inc_by(n);
     }
 
-    /// `n` records were put aside for `reason` (a [`crate::connectors::Quarantined::reason`]).
+    /// `n` records were put aside for `reason` (a [`crate::domain::quarantine::Quarantined::reason`]).
     pub fn events_quarantined(&self, reason: &str, n: u64) {
         self.events_quarantined.get_or_create(&[("reason", reason.to_owned())]).inc_by(n);
     }

@@ -21,10 +21,10 @@ use serde_json::{Map, Value};
 use super::call::{Call, Envelope, Kind, Unusable};
 use super::error::ApiError;
 use super::{Doors, auth, body, call, occurred};
-use crate::connectors::Quarantined;
 use crate::domain::clock::Timestamp;
 use crate::domain::event::Fact;
 use crate::domain::id::short_hash;
+use crate::domain::quarantine::Quarantined;
 
 /// How much of a record quarantine keeps.
 const RECORD_BYTES: usize = 64 * 1_024;

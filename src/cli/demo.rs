@@ -17,12 +17,14 @@ use super::output::{bar, grouped};
 use super::run::stop_on_signal;
 use super::{Ended, environment, load_config, start_logging, summary};
 use crate::config::Config;
+use crate::connectors::{Connector, Counts};
 use crate::daemon::Engine;
 use crate::domain::action::Action;
 use crate::domain::clock::{Business, Clock, ManualClock, Timestamp};
+use crate::domain::consent::MessageClass;
 use crate::domain::delivery::{Delivery, DeliveryState};
 use crate::pipeline::ingest::import;
-use crate::shop::{Contact, Period, SEED, SOURCES, Shop};
+use crate::shop::{Contact, SEED, SOURCES, Shop};
 use crate::stores::DeliveryFilter;
 
 static RULES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/rules");
@@ -98,7 +100,7 @@ fn prepare(dir: &Path) -> std::io::Result<PathBuf> {
     }
     let path = dir.join("config.toml");
     if !path.exists() {
-        std::fs::write(&path, format!("{CONFIG}\n{SOURCES}"))?;
+        std::fs::write(&path, format!("{CONFIG}\n{}", SOURCES.replace("path = \"", "path = \"shop/")))?;
     }
     Ok(path)
 }
@@ -122,20 +124,28 @@ impl Living<'_> {
             living.set_position(done);
         };
         let folder = self.dir.join("shop/history");
-        let (_, ends_at) = if done {
-            shop.live_history(&mut show)?.bounds()
+        if done {
+            shop.live_history(&mut show)?;
         } else {
             shop.write_history(&folder, &mut show)?;
-            shop.history_bounds()
-        };
+        }
         living.finish_and_clear();
+        let (_, ends_at) = shop.history_bounds();
         if done {
             let instant = store.meta(INSTANT).await?.and_then(|text| text.parse().ok());
             self.clock.set(instant.map_or(ends_at, Timestamp::from_micros));
             return Ok(());
         }
         self.clock.set(ends_at);
-        self.take_in(&folder, true).await?;
+        for mut source in self.open_sources(true)? {
+            let reading = bar(0, &format!("reading {}", source.source()));
+            let show = |(done, total)| {
+                reading.set_length(total);
+                reading.set_position(done);
+            };
+            self.take_in(&mut *source, show).await?;
+            reading.finish_and_clear();
+        }
         let waiting = self.engine.pipeline.log.end().await? - store.position().await?;
         let deriving = bar(waiting.unsigned_abs(), "one profile for each customer");
         self.engine.pipeline.derive_all(|n| deriving.set_position(n)).await?;
@@ -151,70 +161,63 @@ impl Living<'_> {
     }
 
     async fn thirty_days(&self, shop: &mut Shop) -> anyhow::Result<()> {
-        let store = &self.engine.pipeline.store;
-        let mut since = shop.history_bounds().1;
+        // The shop appends to its files; the same calls give the same bytes, so a second run writes them anew and the
+        // sources go on where they stopped.
+        let folder = self.dir.join("shop/live");
+        if folder.exists() {
+            std::fs::remove_dir_all(&folder)?;
+        }
+        let mut sources: Vec<Box<dyn Connector>> = Vec::new();
+        let mut morning = shop.history_bounds().1;
         let living = bar(crate::shop::LIVE_DAYS as u64, "thirty days on the demo's clock");
         while let Some(day) = shop.next_day() {
-            // What went out since the last morning works on people from this one.
-            let morning = since;
+            // What went out on the day before works on people from this morning on.
             let contacts = self.contacts(morning.minus(SignedDuration::from_hours(24)), morning).await?;
             let period = shop.live_day(day, &contacts)?;
-            let (starts_at, ends_at) = period.bounds();
-            since = ends_at;
-            living.inc(1);
-            if self.clock.now() >= ends_at {
-                continue;
+            let (mut from, ends_at) = period.bounds();
+            while from < ends_at {
+                let until = from.plus(SignedDuration::from_hours(1)).min(ends_at);
+                period.append_between(&folder, from, until)?;
+                if self.clock.now() < until {
+                    self.live_hour(&mut sources, until).await?;
+                }
+                from = until;
             }
-            self.live_day(&period, &day.to_string(), starts_at, ends_at).await?;
-            store.set_meta(INSTANT, &ends_at.as_micros().to_string()).await?;
+            morning = ends_at;
+            living.inc(1);
         }
         living.finish_and_clear();
         Ok(())
     }
 
-    /// Hour by hour: time passes and schedules ring, then the shop's export of that hour is read.
-    async fn live_day(
-        &self,
-        period: &Period,
-        day: &str,
-        starts_at: Timestamp,
-        ends_at: Timestamp,
-    ) -> anyhow::Result<()> {
-        let mut from = starts_at;
-        let mut hour = 0;
-        while from < ends_at {
-            let until = from.plus(SignedDuration::from_hours(1)).min(ends_at);
-            let folder = self.dir.join(format!("shop/live/{day}/{hour:02}"));
-            period.write_between(&folder, from, until)?;
-            self.engine.live_until(self.clock, until.max(self.clock.now())).await?;
-            self.take_in(&folder, false).await?;
-            self.engine.step().await?;
-            (from, hour) = (until, hour + 1);
+    /// Time passes and schedules ring; then the shop's export of that hour is read, and what it brings is decided about.
+    async fn live_hour(&self, sources: &mut Vec<Box<dyn Connector>>, until: Timestamp) -> anyhow::Result<()> {
+        self.engine.live_until(self.clock, until).await?;
+        if sources.is_empty() {
+            *sources = self.open_sources(false)?;
         }
-        Ok(())
+        for source in sources {
+            self.take_in(&mut **source, |_| ()).await?;
+        }
+        self.engine.step().await?;
+        Ok(self.engine.pipeline.store.set_meta(INSTANT, &until.as_micros().to_string()).await?)
     }
 
-    /// Reads a folder of the shop's exports through the demo's sources.
-    async fn take_in(&self, folder: &Path, imported: bool) -> anyhow::Result<()> {
+    /// The demo's sources of one sort: the history, or the files that the shop goes on writing.
+    fn open_sources(&self, imported: bool) -> anyhow::Result<Vec<Box<dyn Connector>>> {
         let business: Business = self.config.business.business().map_err(anyhow::Error::msg)?;
-        for source in &self.config.sources {
-            let name = source.path.as_deref().and_then(Path::file_name).context("a source of the demo has no path")?;
-            let file = folder.join(name);
-            let mut source = source.clone();
-            source.imported = imported;
-            let mut connector = source.open(Some(&file), &business)?;
-            let reading = bar(0, &format!("reading {}", name.to_string_lossy()));
-            let place = file.display().to_string();
-            let (log, inbox) = (self.engine.pipeline.log.clone(), &self.engine.inbox);
-            let show = |_: &crate::connectors::Counts, progress| {
-                if let (true, Some((done, total))) = (imported, progress) {
-                    reading.set_length(total);
-                    reading.set_position(done);
-                }
-            };
-            import(&mut *connector, &place, false, &*log, inbox, self.clock, show).await?;
-            reading.finish_and_clear();
-        }
+        let sources = self.config.sources.iter().filter(|source| source.imported == imported);
+        Ok(sources.map(|source| source.open(None, &business)).collect::<Result<_, _>>()?)
+    }
+
+    async fn take_in(&self, source: &mut dyn Connector, mut show: impl FnMut((u64, u64))) -> anyhow::Result<()> {
+        let (log, inbox) = (self.engine.pipeline.log.clone(), &self.engine.inbox);
+        let progress = |_: &Counts, done: Option<(u64, u64)>| {
+            if let Some(done) = done {
+                show(done);
+            }
+        };
+        import(source, "demo", false, &*log, inbox, self.clock, progress).await?;
         Ok(())
     }
 
@@ -230,8 +233,11 @@ impl Living<'_> {
         let contact = |d: &Delivery| {
             let email = states.get(&d.customer)?.profile.email()?;
             match &d.action {
-                Action::Email { template, .. } => Some(Contact { email, template: template.clone(), by_email: true }),
-                Action::Task { .. } => Some(Contact { email, template: "vip_call".to_owned(), by_email: false }),
+                Action::Email { template, .. } => {
+                    let marketing = d.class == Some(MessageClass::Marketing);
+                    Some(Contact { email, template: template.clone(), marketing })
+                }
+                Action::Task { .. } => Some(Contact { email, template: "vip_call".to_owned(), marketing: false }),
                 _ => None,
             }
         };

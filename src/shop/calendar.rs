@@ -8,6 +8,7 @@ use jiff::{Timestamp, ToSpan};
 use super::ShopError;
 use super::draw::{Draw, real};
 use super::people::REGIONS;
+use crate::domain::clock::Timestamp as Instant;
 
 /// The shop's own zone: its days, and the local times in `orders.csv`.
 pub const ZONE: &str = "Europe/Berlin";
@@ -73,6 +74,13 @@ impl Calendar {
             today = tomorrow;
         }
         Ok(Calendar { days, zone })
+    }
+
+    /// The first instant of some days, and the first after them.
+    pub(super) fn bounds(&self, days: std::ops::Range<usize>) -> (Instant, Instant) {
+        let days = &self.days[days];
+        let instant = |seconds: i64| Instant::from_micros(seconds * 1_000_000);
+        (instant(days[0].starts_at), instant(days[days.len() - 1].ends_at))
     }
 
     /// The number of a date; `None` outside the calendar.

@@ -76,6 +76,8 @@ use std::sync::Arc;
 
 use jiff::civil::Date;
 
+use crate::domain::clock::Timestamp;
+
 pub use blemishes::Blemishes;
 pub use calendar::{FIRST_DAY, FIRST_LIVE_DAY, HISTORY_DAYS, LIVE_DAYS, ZONE};
 pub use catalogue::{BAD_BRAND, BAD_BRAND_SINCE};
@@ -211,6 +213,11 @@ impl Shop {
         self.next = number + 1;
         let plan = |book: &[Record]| Plan::live(self.seed, number, book);
         Ok(Period::new(stage, number..number + 1, book, plan))
+    }
+
+    /// The first instant of the history, and the first after it.
+    pub fn history_bounds(&self) -> (Timestamp, Timestamp) {
+        self.stage.calendar.bounds(0..HISTORY_DAYS)
     }
 
     /// The day that [`Shop::live_day`] lives next; `None` before the history and when the calendar has ended.

@@ -34,9 +34,7 @@ impl Period {
 
     /// The first instant of the period, and the first after it.
     pub fn bounds(&self) -> (Timestamp, Timestamp) {
-        let days = &self.stage.calendar.days[self.days.clone()];
-        let instant = |seconds: i64| Timestamp::from_micros(seconds * 1_000_000);
-        (instant(days[0].starts_at), instant(days[days.len() - 1].ends_at))
+        self.stage.calendar.bounds(self.days.clone())
     }
 
     /// Writes the whole period into `dir` as `customers.csv`, `orders.csv`, `refunds.csv` and `events.jsonl`.

@@ -8,6 +8,8 @@ mod deciding;
 mod documents;
 mod http_server;
 mod http_world;
+mod import_command;
+mod journeys;
 mod not_run;
 mod repository;
 mod rust_source;

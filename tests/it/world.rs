@@ -87,9 +87,14 @@ impl World {
 
     /// Opens the daemon on what lies on the disk.
     pub async fn start(&mut self) {
-        let engine = Engine::open(&self.config(), self.clock.clone(), &|_| None).await.unwrap();
-        let wrong: Vec<String> = engine.diagnostics.iter().map(ToString::to_string).collect();
+        self.start_with_mistakes().await;
+        let wrong: Vec<String> = self.engine().diagnostics.iter().map(ToString::to_string).collect();
         assert!(wrong.is_empty(), "the test's own rules are wrong: {}", wrong.join("\n"));
+    }
+
+    /// The same where rules or templates are wrong on purpose.
+    pub async fn start_with_mistakes(&mut self) {
+        let engine = Engine::open(&self.config(), self.clock.clone(), &|_| None).await.unwrap();
         // The first step lets every schedule begin at this instant.
         engine.step().await.unwrap();
         self.engine = Some(engine);
