@@ -14,6 +14,7 @@ mod not_run;
 mod repository;
 mod rust_source;
 mod servers;
+mod shop;
 mod store_conformance;
 mod tracking_api;
 mod unifying;

@@ -51,8 +51,8 @@ struct Event {
     message_id: String,
     user_id: Option<String>,
     anonymous_id: Option<String>,
-    #[serde(default)]
-    event: String,
+    #[serde(default, rename = "event")]
+    name: String,
     timestamp: String,
     #[serde(default)]
     properties: Properties,
