@@ -237,7 +237,10 @@ impl Living<'_> {
                     let marketing = d.class == Some(MessageClass::Marketing);
                     Some(Contact { email, template: template.clone(), marketing })
                 }
-                Action::Task { .. } => Some(Contact { email, template: "vip_call".to_owned(), marketing: false }),
+                // Only the call to a VIP is felt; a note to look into a review is not.
+                Action::Task { .. } if d.rule == "vip_at_risk" => {
+                    Some(Contact { email, template: "vip_call".to_owned(), marketing: false })
+                }
                 _ => None,
             }
         };

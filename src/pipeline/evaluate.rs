@@ -37,7 +37,7 @@ pub struct Decision {
 }
 
 /// Whether the rule may be asked at all: audience, cooldown, and once per occasion. Cheap, before any script runs.
-pub fn may_ask(rule: &Rule, subject: &Subject, occasion: &str, ledger: Option<&LedgerView>) -> bool {
+fn may_ask(rule: &Rule, subject: &Subject, occasion: &str, ledger: Option<&LedgerView>) -> bool {
     if rule.card.audience.as_ref().is_some_and(|segment| !subject.segments.contains(segment)) {
         return false;
     }

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::evaluate::{Occasion, decide, ledger_since, may_ask};
+use super::evaluate::{Occasion, decide, ledger_since};
 use super::score::{Waking, judge, subject};
 use super::unify::Workbook;
 use super::{DecisionContext, Pipeline, PipelineError};
@@ -94,15 +94,15 @@ impl Pipeline {
     ) -> Result<(), PipelineError> {
         let now = self.clock.now();
         let occasion = Occasion { name: format!("tick:{}", tick.at), at: tick.at };
+        let in_audience = |state: &CustomerState| {
+            rule.card.audience.as_ref().is_none_or(|segment| state.segments.get(segment) == Some(&true))
+        };
         while tick.done_at.is_none() {
             let states = self.store.scan_customers(tick.position, CHUNK).await?;
             advance(&mut tick, &states, now);
             let asked: Vec<&CustomerState> = states
                 .iter()
-                .filter(|state| {
-                    let subject = subject(state, None, now, context);
-                    may_ask(rule, &subject, &occasion.name, None) && self.matches(rule, &subject)
-                })
+                .filter(|state| in_audience(state) && self.matches(rule, &subject(state, None, now, context)))
                 .collect();
             let ids: Vec<CustomerId> = asked.iter().map(|state| state.customer).collect();
             let mut ledger = self.store.ledger_of(&ids, ledger_since(context, now)).await?;
@@ -113,8 +113,12 @@ impl Pipeline {
                 self.note(decide(rule, &subject, &occasion, view, context), &mut commit, rule);
             }
             self.count_decisions(&commit);
-            commit.tick = Some(tick.clone());
-            self.store.commit_batch(&commit).await?;
+            // A chunk in which nothing was decided has nothing to lose: after a crash it is asked again.
+            let decided = !commit.firings.is_empty() || !commit.refusals.is_empty();
+            if decided || tick.done_at.is_some() {
+                commit.tick = Some(tick.clone());
+                self.store.commit_batch(&commit).await?;
+            }
         }
         Ok(())
     }

@@ -6,6 +6,7 @@
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -14,9 +15,11 @@ use sqlx::sqlite::{
 };
 use sqlx::{Row, Sqlite, Transaction};
 
+use self::cache::Cache;
 use super::{Store, StoreError, StoreResult};
 use crate::domain::clock::Timestamp;
 
+mod cache;
 mod ledger;
 mod log;
 mod profiles;
@@ -45,6 +48,7 @@ pub enum Access {
 pub struct SqliteStore {
     writer: SqlitePool,
     readers: SqlitePool,
+    cache: Arc<Cache>,
 }
 
 /// `log.db`.
@@ -81,9 +85,10 @@ impl SqliteFiles {
             migrate(&sqlx::migrate!("migrations/sqlite/log"), &log_writer, &dir.join("log.db")).await?;
             migrate(&sqlx::migrate!("migrations/sqlite/store"), &writer, &dir.join("store.db")).await?;
         }
+        let cache = if access == Access::Own { Cache::of_the_owner() } else { Cache::default() };
         Ok(SqliteFiles {
             log: SqliteLog { writer: log_writer, readers: log_readers },
-            store: SqliteStore { writer, readers },
+            store: SqliteStore { writer, readers, cache: Arc::new(cache) },
             _lock: lock,
         })
     }

@@ -51,21 +51,13 @@ impl ProfileStore for SqliteStore {
     }
 
     async fn load_customers(&self, ids: &[CustomerId]) -> StoreResult<HashMap<CustomerId, CustomerState>> {
-        let query = sqlx::query(sql!("load_customers")).bind(hexes(ids.iter().map(CustomerId::as_bytes)));
-        let rows = query.fetch_all(&self.readers).await?;
-        let mut found: HashMap<CustomerId, CustomerState> = rows
-            .iter()
-            .map(|row| Ok((CustomerId::from_bytes(bytes(row, "id")?), state(row)?)))
-            .collect::<StoreResult<_>>()?;
+        let mut found = self.read_customers(ids).await?;
         let merged: Vec<CustomerId> = ids.iter().copied().filter(|id| !found.contains_key(id)).collect();
         if !merged.is_empty() {
             let today = self.follow_merges(&merged).await?;
-            let query = sqlx::query(sql!("load_customers")).bind(hexes(today.values().map(CustomerId::as_bytes)));
-            let rows = query.fetch_all(&self.readers).await?;
-            let states: Vec<CustomerState> = rows.iter().map(state).collect::<StoreResult<_>>()?;
-            for (asked, id) in today {
-                found.extend(states.iter().find(|s| s.customer == id).map(|s| (asked, s.clone())));
-            }
+            let survivors: Vec<CustomerId> = today.values().copied().collect();
+            let states = self.read_customers(&survivors).await?;
+            found.extend(today.iter().filter_map(|(asked, id)| Some((*asked, states.get(id)?.clone()))));
         }
         Ok(found)
     }
@@ -73,7 +65,11 @@ impl ProfileStore for SqliteStore {
     async fn scan_customers(&self, after: Option<CustomerId>, max: usize) -> StoreResult<Vec<CustomerState>> {
         let after = after.map_or_else(Vec::new, |id| id.as_bytes().to_vec());
         let query = sqlx::query(sql!("scan_customers")).bind(after).bind(i64::try_from(max).unwrap_or(i64::MAX));
-        query.fetch_all(&self.readers).await?.iter().map(state).collect()
+        let rows = query.fetch_all(&self.readers).await?;
+        let ids: Vec<CustomerId> =
+            rows.iter().map(|row| bytes(row, "id").map(CustomerId::from_bytes)).collect::<StoreResult<_>>()?;
+        let mut states = self.read_customers(&ids).await?;
+        Ok(ids.iter().filter_map(|id| states.remove(id)).collect())
     }
 
     async fn ledger_of(&self, ids: &[CustomerId], since: Timestamp) -> StoreResult<HashMap<CustomerId, LedgerView>> {
@@ -96,8 +92,10 @@ impl ProfileStore for SqliteStore {
     }
 
     async fn commit_batch(&self, commit: &Commit) -> StoreResult<()> {
+        let merged = commit.merges.iter().map(|(absorbed, _)| absorbed);
+        self.cache.forget(commit.customers.iter().map(|c| &c.customer).chain(merged));
         let mut tx = begin(&self.writer).await?;
-        write_profiles(&mut tx, commit).await?;
+        let n_text = write_profiles(&mut tx, commit).await?;
         write_decisions(&mut tx, commit).await?;
         if let Some(tick) = &commit.tick {
             super::ticks::save(&mut tx, sql!("save_tick"), tick).await?;
@@ -106,11 +104,32 @@ impl ProfileStore for SqliteStore {
             set_meta(&mut tx, "position", &position.to_string()).await?;
         }
         tx.commit().await?;
+        let living = commit.customers.iter().zip(n_text);
+        let living = living.filter(|(c, _)| !commit.merges.iter().any(|(absorbed, _)| *absorbed == c.customer));
+        self.cache.learn(living.map(|(c, n_text)| (c.clone(), n_text)));
         Ok(())
     }
 }
 
 impl SqliteStore {
+    /// These customers, from memory or from the file; those that were merged away are not among them.
+    async fn read_customers(&self, ids: &[CustomerId]) -> StoreResult<HashMap<CustomerId, CustomerState>> {
+        let (mut found, generation) = self.cache.find(ids);
+        let missing: Vec<&[u8; 16]> =
+            ids.iter().filter(|id| !found.contains_key(id)).map(CustomerId::as_bytes).collect();
+        if !missing.is_empty() {
+            let query = sqlx::query(sql!("load_customers")).bind(hexes(missing));
+            let rows = query.fetch_all(&self.readers).await?;
+            let read: Vec<(CustomerState, usize)> = rows
+                .iter()
+                .map(|row| Ok((state(row)?, row.try_get::<&str, _>("profile")?.len())))
+                .collect::<StoreResult<_>>()?;
+            found.extend(read.iter().map(|(state, _)| (state.customer, state.clone())));
+            self.cache.keep(read, generation);
+        }
+        Ok(found)
+    }
+
     /// Which customer each of these is today.
     async fn follow_merges<'a>(
         &self,
@@ -123,8 +142,9 @@ impl SqliteStore {
     }
 }
 
-/// Events first, then merges (which move them), then the customers as they are after both.
-async fn write_profiles(tx: &mut Transaction<'_, Sqlite>, commit: &Commit) -> StoreResult<()> {
+/// Events first, then the customers, then merges, which move what belongs to the absorbed. Says how long the text of each
+/// customer's profile is.
+async fn write_profiles(tx: &mut Transaction<'_, Sqlite>, commit: &Commit) -> StoreResult<Vec<usize>> {
     if !commit.events.is_empty() {
         let rows: Vec<_> = commit
             .events
@@ -138,12 +158,15 @@ async fn write_profiles(tx: &mut Transaction<'_, Sqlite>, commit: &Commit) -> St
             .collect();
         sqlx::query(sql!("insert_events")).bind(json(&rows)).execute(&mut **tx).await?;
     }
+    let mut n_text = Vec::with_capacity(commit.customers.len());
     if !commit.customers.is_empty() {
-        let rows: Vec<_> = commit
-            .customers
-            .iter()
-            .map(|c| (hex(c.customer.as_bytes()), c.created_at, &c.profile, &c.scores, &c.segments))
-            .collect();
+        let mut rows = Vec::with_capacity(commit.customers.len());
+        for c in &commit.customers {
+            let profile =
+                serde_json::value::to_raw_value(&c.profile).map_err(|e| StoreError::Corrupt(e.to_string()))?;
+            n_text.push(profile.get().len());
+            rows.push((hex(c.customer.as_bytes()), c.created_at, profile, &c.scores, &c.segments));
+        }
         sqlx::query(sql!("save_customers")).bind(json(&rows)).execute(&mut **tx).await?;
     }
     if !commit.identities.is_empty() {
@@ -168,7 +191,7 @@ async fn write_profiles(tx: &mut Transaction<'_, Sqlite>, commit: &Commit) -> St
             query.execute(&mut **tx).await?;
         }
     }
-    Ok(())
+    Ok(n_text)
 }
 
 async fn write_decisions(tx: &mut Transaction<'_, Sqlite>, commit: &Commit) -> StoreResult<()> {

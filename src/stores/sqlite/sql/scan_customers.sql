@@ -1,3 +1,2 @@
 -- By primary key: ids are ordered by time, so a sweep meets customers in the order in which they came.
-SELECT id, created_at, profile, scores, segments FROM customers
-WHERE id > $1 AND merged_into IS NULL ORDER BY id LIMIT $2
+SELECT id FROM customers WHERE id > $1 AND merged_into IS NULL ORDER BY id LIMIT $2

@@ -1,0 +1,83 @@
+//! Customers as last derived, kept in memory while they fit: a sweep then costs the rules and not the reading. Only the
+//! owner of the files keeps them, because only it sees every change.
+//!
+//! What fits stays, what does not is read each time. Nothing is thrown out to make room: a sweep passes everybody in turn,
+//! and a cache that makes room for the next one has always just lost the one after.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::domain::id::CustomerId;
+use crate::stores::CustomerState;
+
+/// Stored text, in bytes, of the customers that are kept. In memory they take two to three times as much.
+const MAX_TEXT: usize = 40 << 20;
+
+#[derive(Debug, Default)]
+pub(super) struct Cache(Option<Mutex<Kept>>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    states: HashMap<CustomerId, (CustomerState, usize)>,
+    n_text: usize,
+    /// Counts commits: what was read before one must not be kept after it.
+    generation: u64,
+}
+
+impl Cache {
+    pub(super) fn of_the_owner() -> Self {
+        Cache(Some(Mutex::default()))
+    }
+
+    fn kept(&self) -> Option<MutexGuard<'_, Kept>> {
+        self.0.as_ref().map(|kept| kept.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Those that are here, and the generation to hand to [`Cache::keep`] with what had to be read.
+    pub(super) fn find(&self, ids: &[CustomerId]) -> (HashMap<CustomerId, CustomerState>, u64) {
+        let Some(kept) = self.kept() else { return (HashMap::new(), 0) };
+        let found = ids.iter().filter_map(|id| Some((*id, kept.states.get(id)?.0.clone()))).collect();
+        (found, kept.generation)
+    }
+
+    /// Keeps what was read in that generation, as far as there is room.
+    pub(super) fn keep(&self, read: impl IntoIterator<Item = (CustomerState, usize)>, generation: u64) {
+        let Some(mut kept) = self.kept() else { return };
+        if kept.generation == generation {
+            for (state, n_text) in read {
+                kept.insert(state, n_text);
+            }
+        }
+    }
+
+    /// Before a commit that changes these: nobody may find them as they were.
+    pub(super) fn forget<'a>(&self, ids: impl IntoIterator<Item = &'a CustomerId>) {
+        let Some(mut kept) = self.kept() else { return };
+        kept.generation += 1;
+        for id in ids {
+            if let Some((_, n_text)) = kept.states.remove(id) {
+                kept.n_text -= n_text;
+            }
+        }
+    }
+
+    /// After it: these are as the commit left them.
+    pub(super) fn learn(&self, committed: impl IntoIterator<Item = (CustomerState, usize)>) {
+        let Some(mut kept) = self.kept() else { return };
+        kept.generation += 1;
+        for (state, n_text) in committed {
+            kept.insert(state, n_text);
+        }
+    }
+}
+
+impl Kept {
+    fn insert(&mut self, state: CustomerState, n_text: usize) {
+        if self.n_text + n_text <= MAX_TEXT {
+            self.n_text += n_text;
+            if let Some((_, before)) = self.states.insert(state.customer, (state, n_text)) {
+                self.n_text -= before;
+            }
+        }
+    }
+}
