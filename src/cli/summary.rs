@@ -64,7 +64,7 @@ impl Base {
         let mut base = Base { n: 0, cells: BTreeMap::new(), revenue: BTreeMap::new() };
         let mut after: Option<CustomerId> = None;
         loop {
-            let states = store.scan_customers(after, 1_000).await?;
+            let states = store.scan_customers(None, after, 1_000).await?;
             let Some(last) = states.last() else { return Ok(base) };
             after = Some(last.customer);
             for state in &states {

@@ -26,8 +26,9 @@ const CHUNK: usize = 500;
 const SCORED_ONCE: &str = "scored_once";
 
 impl Pipeline {
-    /// The ticks that are due at `now`, noted as begun, in the order in which they are to be swept. A schedule that is
-    /// seen for the first time starts from now: a new rule does not make up for the past.
+    /// The ticks that are due at `now`, in the order in which they are to be swept. The sweep's own commits note them; one
+    /// that was not begun is due again after a crash. A schedule that is seen for the first time starts from now: a new
+    /// rule does not make up for the past.
     pub async fn due_ticks(&self, now: Timestamp) -> Result<Vec<TickProgress>, PipelineError> {
         let context = self.context();
         let mut due = Vec::new();
@@ -38,20 +39,19 @@ impl Pipeline {
                 self.store.begin_ticks(&[baseline]).await?;
                 continue;
             };
-            let mut begun = Vec::new();
+            let mut skipped = Vec::new();
             for at in schedule.due(newest, now, context.catch_up) {
                 let late = max_lateness.is_some_and(|limit| at.plus(limit) < now);
                 if late {
                     tracing::warn!(schedule = %name, tick = %at, "a tick was missed by too much and is skipped");
                 }
-                let done_at = late.then_some(now);
-                begun.push(TickProgress { schedule: name.clone(), at, position: None, done_at });
+                let tick = TickProgress { schedule: name.clone(), at, position: None, done_at: late.then_some(now) };
+                if late { skipped.push(tick) } else { due.push(tick) }
             }
-            if !begun.is_empty() {
-                self.store.begin_ticks(&begun).await?;
+            if !skipped.is_empty() {
+                self.store.begin_ticks(&skipped).await?;
             }
             due.extend(open);
-            due.extend(begun.into_iter().filter(|tick| tick.done_at.is_none()));
         }
         due.sort_by(|a, b| (a.at, a.schedule != RESCORE, &a.schedule).cmp(&(b.at, b.schedule != RESCORE, &b.schedule)));
         due.dedup();
@@ -94,16 +94,11 @@ impl Pipeline {
     ) -> Result<(), PipelineError> {
         let now = self.clock.now();
         let occasion = Occasion { name: format!("tick:{}", tick.at), at: tick.at };
-        let in_audience = |state: &CustomerState| {
-            rule.card.audience.as_ref().is_none_or(|segment| state.segments.get(segment) == Some(&true))
-        };
         while tick.done_at.is_none() {
-            let states = self.store.scan_customers(tick.position, CHUNK).await?;
+            let states = self.store.scan_customers(rule.card.audience.as_deref(), tick.position, CHUNK).await?;
             advance(&mut tick, &states, now);
-            let asked: Vec<&CustomerState> = states
-                .iter()
-                .filter(|state| in_audience(state) && self.matches(rule, &subject(state, None, now, context)))
-                .collect();
+            let asked: Vec<&CustomerState> =
+                states.iter().filter(|state| self.matches(rule, &subject(state, None, now, context))).collect();
             let ids: Vec<CustomerId> = asked.iter().map(|state| state.customer).collect();
             let mut ledger = self.store.ledger_of(&ids, ledger_since(context, now)).await?;
             let mut commit = Commit::default();
@@ -143,7 +138,7 @@ impl Pipeline {
         let now = self.clock.now();
         let mut after = tick.as_ref().and_then(|tick| tick.position);
         loop {
-            let states = self.store.scan_customers(after, CHUNK).await?;
+            let states = self.store.scan_customers(None, after, CHUNK).await?;
             after = states.last().map(|state| state.customer);
             if let Some(tick) = &mut tick {
                 advance(tick, &states, now);
@@ -154,7 +149,7 @@ impl Pipeline {
                 let before = (state.scores.clone(), state.segments.clone());
                 work.commit.signals.extend(judge(&mut state, waking, None, now, &context));
                 if before != (state.scores.clone(), state.segments.clone()) {
-                    work.changed.insert(state.customer);
+                    work.commit.judged.push(state.clone());
                 }
                 work.states.insert(state.customer, state);
             }
@@ -182,7 +177,7 @@ impl Pipeline {
         let mut customers = Vec::new();
         let mut after = None;
         loop {
-            let states = self.store.scan_customers(after, CHUNK).await?;
+            let states = self.store.scan_customers(None, after, CHUNK).await?;
             let Some(last) = states.last() else { break };
             after = Some(last.customer);
             let facts = states.iter().map(|s| CustomerFacts::of(s.customer, &s.profile, &context.business));

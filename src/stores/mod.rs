@@ -145,8 +145,10 @@ pub struct Commit {
     pub identities: Vec<(Identity, CustomerId)>,
     /// `(absorbed, survivor)`, in this order; events, handles and ledger rows of the absorbed follow.
     pub merges: Vec<(CustomerId, CustomerId)>,
-    /// New and changed customers.
+    /// New customers, and those whose profile changed.
     pub customers: Vec<CustomerState>,
+    /// Customers of whom only scores and segments changed.
+    pub judged: Vec<CustomerState>,
     /// What was noted.
     pub signals: Vec<Signal>,
     /// What was decided, with its occasions.
@@ -267,8 +269,14 @@ pub trait ProfileStore: Send + Sync {
     async fn find_identities(&self, identities: &[Identity]) -> StoreResult<HashMap<Identity, CustomerId>>;
     /// These customers, merges followed: the key is the id asked for.
     async fn load_customers(&self, ids: &[CustomerId]) -> StoreResult<HashMap<CustomerId, CustomerState>>;
-    /// Up to `max` customers after `after`, in the order of their ids: sweeps and models read everybody this way.
-    async fn scan_customers(&self, after: Option<CustomerId>, max: usize) -> StoreResult<Vec<CustomerState>>;
+    /// Up to `max` customers after `after`, in the order of their ids, of one segment or all: sweeps and models read
+    /// everybody this way.
+    async fn scan_customers(
+        &self,
+        segment: Option<&str>,
+        after: Option<CustomerId>,
+        max: usize,
+    ) -> StoreResult<Vec<CustomerState>>;
     /// What the ledger knows of these customers; occasions and contacts since `since`.
     async fn ledger_of(&self, ids: &[CustomerId], since: Timestamp) -> StoreResult<HashMap<CustomerId, LedgerView>>;
     /// Writes all of it or nothing. A firing or delivery whose key exists is left as it was.

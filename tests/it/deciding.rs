@@ -4,7 +4,6 @@ use serde_json::json;
 
 use rekindle::domain::event::names;
 use rekindle::domain::profile::Profile;
-use rekindle::stores::ReadStore;
 
 use crate::world::{DAY, HOUR, World, at};
 

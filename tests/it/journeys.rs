@@ -8,7 +8,7 @@ use jiff::SignedDuration;
 use rekindle::api::{ApiState, Limits, Readiness, WriteKey, serve};
 use rekindle::domain::delivery::DeliveryState;
 use rekindle::domain::event::names;
-use rekindle::stores::{Move, ReadStore};
+use rekindle::stores::Move;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;

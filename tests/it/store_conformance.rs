@@ -211,7 +211,7 @@ async fn an_absorbed_customer_leads_on_to_the_survivor(memory: Memory) {
     let own = Identity::new(IdentityKind::CustomerId, &b.customer.to_string()).unwrap();
     assert_eq!(memory.store.find_identities(std::slice::from_ref(&own)).await.unwrap()[&own], c.customer);
     assert_eq!(memory.store.load_customers(&[b.customer]).await.unwrap()[&b.customer].customer, c.customer);
-    let everybody = memory.store.scan_customers(None, 10).await.unwrap();
+    let everybody = memory.store.scan_customers(None, None, 10).await.unwrap();
     assert_eq!(everybody.iter().map(|s| s.customer).collect::<Vec<_>>(), [c.customer]);
     let ledger = memory.store.ledger_of(&[c.customer], at(0)).await.unwrap();
     assert!(ledger[&c.customer].last_firing.contains_key("rule"), "cooldowns follow the person");

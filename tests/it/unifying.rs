@@ -4,7 +4,6 @@ use rekindle::domain::clock::Timestamp;
 use rekindle::domain::customer::{Identity, IdentityKind};
 use rekindle::domain::event::{Fact, names};
 use rekindle::domain::profile::Profile;
-use rekindle::stores::ReadStore;
 use serde_json::json;
 
 use crate::world::{DAY, World};

@@ -19,27 +19,27 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// A Monday noon in Berlin, far from any change of clocks.
-pub const START: &str = "2026-06-01T10:00:00Z";
+pub(crate) const START: &str = "2026-06-01T10:00:00Z";
 
-pub const HOUR: SignedDuration = SignedDuration::from_hours(1);
-pub const DAY: SignedDuration = SignedDuration::from_hours(24);
+pub(crate) const HOUR: SignedDuration = SignedDuration::from_hours(1);
+pub(crate) const DAY: SignedDuration = SignedDuration::from_hours(24);
 
-pub struct World {
-    pub dir: TempDir,
-    pub clock: Arc<ManualClock>,
-    pub engine: Option<Engine>,
+pub(crate) struct World {
+    pub(crate) dir: TempDir,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) engine: Option<Engine>,
     extra_config: String,
     n_messages: u32,
 }
 
 impl World {
     /// With these rule files (`name.rhai`, source) and the templates `offer` (marketing) and `receipt` (transactional).
-    pub async fn with_rules(files: &[(&str, &str)]) -> Self {
+    pub(crate) async fn with_rules(files: &[(&str, &str)]) -> Self {
         World::with("", files).await
     }
 
     /// And more lines of configuration.
-    pub async fn with(extra_config: &str, files: &[(&str, &str)]) -> Self {
+    pub(crate) async fn with(extra_config: &str, files: &[(&str, &str)]) -> Self {
         let dir = TempDir::new().unwrap();
         for (name, class, body) in [
             ("offer", "marketing", "Hello {{ customer.first_name | default(\"there\") }} {{ unsubscribe_url }}"),
@@ -68,13 +68,13 @@ impl World {
         world
     }
 
-    pub fn write_rule(&self, name: &str, source: &str) {
+    pub(crate) fn write_rule(&self, name: &str, source: &str) {
         let path = self.dir.path().join("rules").join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, source).unwrap();
     }
 
-    pub fn config(&self) -> Config {
+    pub(crate) fn config(&self) -> Config {
         let text = format!(
             "[business]\nname = \"Test shop\"\ntime_zone = \"Europe/Berlin\"\ncurrency = \"EUR\"\n\
              [store]\nkind = \"sqlite\"\npath = \"data\"\n{}",
@@ -86,14 +86,14 @@ impl World {
     }
 
     /// Opens the daemon on what lies on the disk.
-    pub async fn start(&mut self) {
+    pub(crate) async fn start(&mut self) {
         self.start_with_mistakes().await;
         let wrong: Vec<String> = self.engine().diagnostics.iter().map(ToString::to_string).collect();
         assert!(wrong.is_empty(), "the test's own rules are wrong: {}", wrong.join("\n"));
     }
 
     /// The same where rules or templates are wrong on purpose.
-    pub async fn start_with_mistakes(&mut self) {
+    pub(crate) async fn start_with_mistakes(&mut self) {
         let engine = Engine::open(&self.config(), self.clock.clone(), &|_| None).await.unwrap();
         // The first step lets every schedule begin at this instant.
         engine.step().await.unwrap();
@@ -101,25 +101,25 @@ impl World {
     }
 
     /// Stops it in good order and starts it again.
-    pub async fn restart(&mut self) {
+    pub(crate) async fn restart(&mut self) {
         self.engine.take().unwrap().close().await;
         self.start().await;
     }
 
-    pub fn engine(&self) -> &Engine {
+    pub(crate) fn engine(&self) -> &Engine {
         self.engine.as_ref().unwrap()
     }
 
-    pub fn store(&self) -> &dyn Store {
+    pub(crate) fn store(&self) -> &dyn Store {
         &*self.engine().pipeline.store
     }
 
-    pub fn now(&self) -> Timestamp {
+    pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
     }
 
     /// A live event of `user`, happening and arriving now.
-    pub fn fact(&mut self, user: &str, name: &str, properties: Value) -> Fact {
+    pub(crate) fn fact(&mut self, user: &str, name: &str, properties: Value) -> Fact {
         self.n_messages += 1;
         let now = self.now();
         Fact {
@@ -138,18 +138,18 @@ impl World {
     }
 
     /// Hands facts in and lets everything that is due happen.
-    pub async fn ingest(&self, facts: Vec<Fact>) {
+    pub(crate) async fn ingest(&self, facts: Vec<Fact>) {
         self.engine().inbox.submit(facts, Vec::new()).await.unwrap();
         self.engine().step().await.unwrap();
     }
 
-    pub async fn happens(&mut self, user: &str, name: &str, properties: Value) {
+    pub(crate) async fn happens(&mut self, user: &str, name: &str, properties: Value) {
         let fact = self.fact(user, name, properties);
         self.ingest(vec![fact]).await;
     }
 
     /// A customer with a name, an address and consent to marketing mail.
-    pub async fn consenting(&mut self, user: &str) {
+    pub(crate) async fn consenting(&mut self, user: &str) {
         let mut known = self.fact(user, names::IDENTIFIED, json!({}));
         known.traits.insert("first_name".to_owned(), json!(user));
         known.traits.insert("email".to_owned(), json!(format!("{user}@example.com")));
@@ -157,19 +157,19 @@ impl World {
         self.ingest(vec![known, consent]).await;
     }
 
-    pub async fn advance(&self, span: SignedDuration) {
+    pub(crate) async fn advance(&self, span: SignedDuration) {
         let until = self.now().plus(span);
         self.engine().live_until(&self.clock, until).await.unwrap();
     }
 
-    pub async fn customer(&self, user: &str) -> CustomerState {
+    pub(crate) async fn customer(&self, user: &str) -> CustomerState {
         let handle = Identity::new(IdentityKind::UserId, user).unwrap();
         let id = self.store().find_identities(std::slice::from_ref(&handle)).await.unwrap()[&handle];
         self.store().load_customers(&[id]).await.unwrap().remove(&id).unwrap()
     }
 
     /// All deliveries, oldest first.
-    pub async fn deliveries(&self) -> Vec<Delivery> {
+    pub(crate) async fn deliveries(&self) -> Vec<Delivery> {
         let filter = DeliveryFilter { limit: 10_000, ..DeliveryFilter::default() };
         let mut all = self.store().list_deliveries(&filter).await.unwrap();
         all.reverse();
@@ -177,7 +177,7 @@ impl World {
     }
 
     /// `rule state reason` of every delivery, oldest first.
-    pub async fn ledger(&self) -> Vec<String> {
+    pub(crate) async fn ledger(&self) -> Vec<String> {
         let line = |d: &Delivery| match &d.reason {
             Some(reason) => format!("{} {} ({reason})", d.rule, d.state),
             None => format!("{} {}", d.rule, d.state),
@@ -186,14 +186,14 @@ impl World {
     }
 
     /// `rule reason` of every counted refusal.
-    pub async fn refusals(&self, user: &str) -> Vec<String> {
+    pub(crate) async fn refusals(&self, user: &str) -> Vec<String> {
         let customer = self.customer(user).await.customer;
         let refusals = self.store().refusals_of(customer).await.unwrap();
         refusals.into_iter().map(|(rule, _, reason, n, _)| format!("{rule} {reason} x{n}")).collect()
     }
 
     /// The texts of all mails that left, by file name.
-    pub fn mails(&self) -> Vec<String> {
+    pub(crate) fn mails(&self) -> Vec<String> {
         let folder = self.dir.path().join("data/mailbox");
         let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
         let mut paths: Vec<PathBuf> = entries.map(|e| e.unwrap().path()).collect();
@@ -203,13 +203,13 @@ impl World {
     }
 
     /// The addresses that mails left for.
-    pub fn recipients(&self) -> Vec<String> {
+    pub(crate) fn recipients(&self) -> Vec<String> {
         let address = |line: &str| line.rsplit('<').next().unwrap().trim_end_matches('>').to_owned();
         let to = |mail: &String| mail.lines().find_map(|l| l.strip_prefix("To: ").map(address)).unwrap();
         self.mails().iter().map(to).collect()
     }
 }
 
-pub fn at(text: &str) -> Timestamp {
+pub(crate) fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
 }

@@ -113,10 +113,23 @@ CREATE TABLE customers (
     id          BLOB PRIMARY KEY,
     created_at  INTEGER NOT NULL,
     merged_into BLOB,
-    profile     TEXT,                         -- null once merged into another
-    scores      TEXT NOT NULL DEFAULT '{}',
-    segments    TEXT NOT NULL DEFAULT '{}'    -- name -> member or not; a name that is absent was never asked
+    profile     TEXT                          -- null once merged into another
 ) STRICT;
+
+-- Apart from the profile, which is large and stays as it is when the daily rescoring changes everybody's scores.
+CREATE TABLE judgements (
+    customer BLOB PRIMARY KEY,
+    scores   TEXT NOT NULL,
+    segments TEXT NOT NULL                    -- name -> member or not; a name that is absent was never asked
+) STRICT;
+
+-- Who is in which segment now: what a sweep of an audience reads.
+CREATE TABLE members (
+    segment  TEXT NOT NULL,
+    customer BLOB NOT NULL,
+    PRIMARY KEY (segment, customer)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX members_by_customer ON members (customer);
 
 CREATE TABLE identities (
     kind     TEXT NOT NULL,

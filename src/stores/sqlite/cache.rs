@@ -50,15 +50,18 @@ impl Cache {
         }
     }
 
-    /// Before a commit that changes these: nobody may find them as they were.
-    pub(super) fn forget<'a>(&self, ids: impl IntoIterator<Item = &'a CustomerId>) {
-        let Some(mut kept) = self.kept() else { return };
+    /// Before a commit that changes these: nobody may find them as they were. Says how long the text of each was.
+    pub(super) fn forget<'a>(&self, ids: impl IntoIterator<Item = &'a CustomerId>) -> HashMap<CustomerId, usize> {
+        let mut forgotten = HashMap::new();
+        let Some(mut kept) = self.kept() else { return forgotten };
         kept.generation += 1;
         for id in ids {
             if let Some((_, n_text)) = kept.states.remove(id) {
                 kept.n_text -= n_text;
+                forgotten.insert(*id, n_text);
             }
         }
+        forgotten
     }
 
     /// After it: these are as the commit left them.

@@ -62,9 +62,16 @@ impl ProfileStore for SqliteStore {
         Ok(found)
     }
 
-    async fn scan_customers(&self, after: Option<CustomerId>, max: usize) -> StoreResult<Vec<CustomerState>> {
+    async fn scan_customers(
+        &self,
+        segment: Option<&str>,
+        after: Option<CustomerId>,
+        max: usize,
+    ) -> StoreResult<Vec<CustomerState>> {
         let after = after.map_or_else(Vec::new, |id| id.as_bytes().to_vec());
-        let query = sqlx::query(sql!("scan_customers")).bind(after).bind(i64::try_from(max).unwrap_or(i64::MAX));
+        let statement = if segment.is_some() { sql!("scan_members") } else { sql!("scan_customers") };
+        let query = sqlx::query(statement).bind(after).bind(i64::try_from(max).unwrap_or(i64::MAX));
+        let query = if segment.is_some() { query.bind(segment) } else { query };
         let rows = query.fetch_all(&self.readers).await?;
         let ids: Vec<CustomerId> =
             rows.iter().map(|row| bytes(row, "id").map(CustomerId::from_bytes)).collect::<StoreResult<_>>()?;
@@ -93,7 +100,8 @@ impl ProfileStore for SqliteStore {
 
     async fn commit_batch(&self, commit: &Commit) -> StoreResult<()> {
         let merged = commit.merges.iter().map(|(absorbed, _)| absorbed);
-        self.cache.forget(commit.customers.iter().map(|c| &c.customer).chain(merged));
+        let changed = commit.customers.iter().chain(&commit.judged).map(|c| &c.customer);
+        let before = self.cache.forget(changed.chain(merged));
         let mut tx = begin(&self.writer).await?;
         let n_text = write_profiles(&mut tx, commit).await?;
         write_decisions(&mut tx, commit).await?;
@@ -107,6 +115,8 @@ impl ProfileStore for SqliteStore {
         let living = commit.customers.iter().zip(n_text);
         let living = living.filter(|(c, _)| !commit.merges.iter().any(|(absorbed, _)| *absorbed == c.customer));
         self.cache.learn(living.map(|(c, n_text)| (c.clone(), n_text)));
+        let judged = commit.judged.iter().filter_map(|c| Some((c.clone(), *before.get(&c.customer)?)));
+        self.cache.learn(judged);
         Ok(())
     }
 }
@@ -165,9 +175,21 @@ async fn write_profiles(tx: &mut Transaction<'_, Sqlite>, commit: &Commit) -> St
             let profile =
                 serde_json::value::to_raw_value(&c.profile).map_err(|e| StoreError::Corrupt(e.to_string()))?;
             n_text.push(profile.get().len());
-            rows.push((hex(c.customer.as_bytes()), c.created_at, profile, &c.scores, &c.segments));
+            rows.push((hex(c.customer.as_bytes()), c.created_at, profile));
         }
         sqlx::query(sql!("save_customers")).bind(json(&rows)).execute(&mut **tx).await?;
+    }
+    let judged: Vec<_> = commit
+        .customers
+        .iter()
+        .chain(&commit.judged)
+        .map(|c| (hex(c.customer.as_bytes()), &c.scores, &c.segments))
+        .collect();
+    if !judged.is_empty() {
+        let judged = json(&judged);
+        for statement in [sql!("save_judgements"), sql!("clear_members"), sql!("save_members")] {
+            sqlx::query(statement).bind(&judged).execute(&mut **tx).await?;
+        }
     }
     if !commit.identities.is_empty() {
         let links = commit.identities.iter();
@@ -175,10 +197,10 @@ async fn write_profiles(tx: &mut Transaction<'_, Sqlite>, commit: &Commit) -> St
         sqlx::query(sql!("link_identities")).bind(json(&rows)).execute(&mut **tx).await?;
     }
     for (absorbed, survivor) in &commit.merges {
-        let mark =
-            "UPDATE customers SET merged_into = $2, profile = NULL, scores = '{}', segments = '{}' WHERE id = $1";
         for statement in [
-            mark,
+            "UPDATE customers SET merged_into = $2, profile = NULL WHERE id = $1",
+            "DELETE FROM judgements WHERE customer = $1 AND $2 IS NOT NULL",
+            "DELETE FROM members WHERE customer = $1 AND $2 IS NOT NULL",
             "UPDATE events SET customer = $2 WHERE customer = $1",
             "UPDATE identities SET customer = $2 WHERE customer = $1",
             "UPDATE firings SET customer = $2 WHERE customer = $1",
