@@ -1,5 +1,7 @@
 //! `rekindle customers`
 
+use std::sync::Arc;
+
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
@@ -11,6 +13,7 @@ use crate::domain::customer::{Identity, IdentityKind};
 use crate::domain::id::CustomerId;
 use crate::domain::money::Money;
 use crate::domain::score::ScoreKind;
+use crate::models::CustomerFacts;
 use crate::stores::{CustomerState, DeliveryFilter, ReadStore, Store};
 
 /// Look at customers.
@@ -68,7 +71,8 @@ impl Customers {
             }
             What::Show { customer, listing } => {
                 let (config, files) = look(&listing.common).await?;
-                let state = find(&files.store, &customer).await?;
+                let mut state = find(&files.store, &customer).await?;
+                with_reasons(&mut state, &files.store, &config).await?;
                 let filter = DeliveryFilter { customer: Some(state.customer), limit: 10, ..DeliveryFilter::default() };
                 let deliveries = files.store.list_deliveries(&filter).await?;
                 let refusals = files.store.refusals_of(state.customer).await?;
@@ -108,6 +112,17 @@ impl Customers {
         }
         Ok(Ended::Well)
     }
+}
+
+/// The scores as they were last settled say no reasons; the fit that is in use gives them again.
+async fn with_reasons(state: &mut CustomerState, store: &dyn Store, config: &Config) -> anyhow::Result<()> {
+    let business = config.business.business().map_err(anyhow::Error::msg)?;
+    let facts = CustomerFacts::of(state.customer, &state.profile, &business);
+    let fitted_at = store.models_at(Timestamp::MAX).await?.iter().map(|fit| fit.fitted_at).max();
+    let now = state.profile.last_seen.max(fitted_at).unwrap_or(state.created_at);
+    let fits = super::why::fits_at(store, config, Timestamp::MAX).await?;
+    state.scores = Arc::new(fits.iter().map(|fit| (fit.kind(), fit.score(&facts, now, &business))).collect());
+    Ok(())
 }
 
 /// By id, email or customer number.

@@ -1,5 +1,7 @@
 //! Tables and progress.
 
+use std::io::IsTerminal;
+
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::Value;
 
@@ -43,8 +45,12 @@ pub(super) fn grouped(n: u64) -> String {
     text
 }
 
-/// A bar on standard error, or nothing where that is no terminal.
+/// A bar on standard error, or a line where that is no terminal.
 pub(super) fn bar(total: u64, what: &str) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        eprintln!("{what} ...");
+        return ProgressBar::hidden();
+    }
     let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
     let style = ProgressStyle::with_template("{msg:32} [{bar:28}] {percent:>3} %  {elapsed}");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "));

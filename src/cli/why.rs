@@ -168,7 +168,7 @@ impl Answer {
     }
 }
 
-async fn fits_at(store: &dyn Store, config: &Config, at: Timestamp) -> anyhow::Result<Vec<Arc<dyn Fitted>>> {
+pub(super) async fn fits_at(store: &dyn Store, config: &Config, at: Timestamp) -> anyhow::Result<Vec<Arc<dyn Fitted>>> {
     let models = all(&config.models);
     let mut fits: Vec<Arc<dyn Fitted>> = Vec::new();
     for stored in store.models_at(at).await? {

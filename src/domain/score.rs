@@ -58,7 +58,9 @@ pub struct Score {
     /// How many past cases the value rests on, where that is how the model works.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub n: Option<u64>,
-    /// Never empty: also "not enough data" says of what.
+    /// What a model gives is never empty: also "not enough data" says of what. Stored scores leave the reasons out, because
+    /// they follow from the fit and the customer's events.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<Reason>,
     /// Which fit said so.
     pub model: String,

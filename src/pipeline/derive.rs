@@ -18,8 +18,9 @@ use crate::domain::segment::{Signal, Transition};
 use crate::rules::Rule;
 use crate::stores::{Append, LogRecord};
 
-/// Records in one batch: bounds memory and how long a commit holds the writer.
-const MAX_BATCH: usize = 4_000;
+/// Records in one batch: bounds memory and how long a commit holds the store's writer. Only an import ever has so many
+/// waiting; the fewer batches, the less often a customer's profile is written.
+const MAX_BATCH: usize = 10_000;
 
 impl Pipeline {
     /// Derives everything that the log holds and the store does not. Says how many records that were.

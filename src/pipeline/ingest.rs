@@ -96,7 +96,7 @@ impl Inbox {
 #[async_trait]
 impl Intake for Inbox {
     async fn submit(&self, facts: Vec<Fact>, quarantined: Vec<Quarantined>) -> Result<(), IntakeError> {
-        self.append(Append { facts, quarantined, cursor: None }).await
+        self.append(Append { facts, quarantined, cursors: Vec::new() }).await
     }
 }
 
@@ -113,11 +113,9 @@ async fn write(
         while let Some(Submission { append, answer }) = next {
             together.facts.extend(append.facts);
             together.quarantined.extend(append.quarantined);
-            let moved_cursor = append.cursor.is_some();
-            together.cursor = append.cursor.or(together.cursor);
+            together.cursors.extend(append.cursors);
             answers.push(answer);
-            // A commit holds at most one cursor, so a connector's batch ends it.
-            let full = together.facts.len() >= MAX_PER_COMMIT || moved_cursor;
+            let full = together.facts.len() >= MAX_PER_COMMIT;
             next = if full { None } else { receiver.try_recv().ok() };
         }
         let written = log.append(&together).await;
@@ -165,8 +163,8 @@ pub async fn import(
         counts.n_quarantined += batch.counts.n_quarantined;
         let moved = cursor.as_deref() != Some(&batch.cursor);
         if moved || !batch.facts.is_empty() || !batch.quarantined.is_empty() {
-            let cursor = Some((place.clone(), batch.cursor.clone(), now));
-            inbox.append(Append { facts: batch.facts, quarantined: batch.quarantined, cursor }).await?;
+            let cursors = vec![(place.clone(), batch.cursor.clone(), now)];
+            inbox.append(Append { facts: batch.facts, quarantined: batch.quarantined, cursors }).await?;
         }
         cursor = Some(batch.cursor);
         progress(&imported.counts, batch.progress);

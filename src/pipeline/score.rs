@@ -7,10 +7,10 @@ use super::DecisionContext;
 use crate::domain::clock::Timestamp;
 use crate::domain::event::Fact;
 use crate::domain::id::EventId;
-use crate::domain::score::Scores;
+use crate::domain::score::{Score, Scores};
 use crate::domain::segment::{Signal, Transition};
 use crate::domain::subject::Subject;
-use crate::models::CustomerFacts;
+use crate::models::{CustomerFacts, Fitted};
 use crate::stores::CustomerState;
 
 /// Whether a change of membership wakes rules.
@@ -39,6 +39,16 @@ pub fn subject(state: &CustomerState, event: Option<Arc<Fact>>, now: Timestamp, 
     }
 }
 
+/// What the models say, without their reasons: those follow from the same fits and facts, and are worked out again where
+/// somebody asks for them.
+fn scores(facts: &CustomerFacts, now: Timestamp, context: &DecisionContext) -> Scores {
+    let score = |model: &Arc<dyn Fitted>| {
+        let score = model.score(facts, now, &context.business);
+        (model.kind(), Score { reasons: Vec::new(), ..score })
+    };
+    context.models.iter().map(score).collect()
+}
+
 /// Scores `state` and settles its segments anew; returns the signals that this gives rise to.
 ///
 /// A segment that this customer was never asked about (a new rule file, an import that waits for its scores) is answered
@@ -51,9 +61,7 @@ pub fn judge(
     context: &DecisionContext,
 ) -> Vec<Signal> {
     let facts = CustomerFacts::of(state.customer, &state.profile, &context.business);
-    let scores: Scores =
-        context.models.iter().map(|model| (model.kind(), model.score(&facts, now, &context.business))).collect();
-    state.scores = Arc::new(scores);
+    state.scores = Arc::new(scores(&facts, now, context));
 
     let (members, errors) = context.book.segments_of(&subject(state, None, now, context));
     for error in errors {

@@ -48,8 +48,8 @@ pub struct Append {
     pub facts: Vec<Fact>,
     /// Put aside with them.
     pub quarantined: Vec<Quarantined>,
-    /// Source, new cursor, and when.
-    pub cursor: Option<(String, String, Timestamp)>,
+    /// Of each connector whose facts these are: its name, its new cursor, and when it was moved.
+    pub cursors: Vec<(String, String, Timestamp)>,
 }
 
 /// An acknowledged fact and where it stands.

@@ -160,7 +160,7 @@ async fn a_batch_its_cursor_and_its_quarantine_are_one(memory: Memory) {
     let append = Append {
         facts: vec![fact(1)],
         quarantined: vec![row("a"), row("b")],
-        cursor: Some(("orders".to_owned(), "7".to_owned(), at(0))),
+        cursors: vec![("orders".to_owned(), "7".to_owned(), at(0))],
     };
     memory.log.append(&append).await.unwrap();
     memory.log.append(&Append { quarantined: vec![row("a")], ..Append::default() }).await.unwrap();

@@ -26,7 +26,7 @@ impl Log for SqliteLog {
                 .collect();
             sqlx::query(sql!("append_quarantined")).bind(json(&rows)).execute(&mut *tx).await?;
         }
-        if let Some((source, cursor, at)) = &append.cursor {
+        for (source, cursor, at) in &append.cursors {
             sqlx::query(sql!("move_cursor")).bind(source).bind(cursor).bind(at.as_micros()).execute(&mut *tx).await?;
         }
         tx.commit().await?;

@@ -168,7 +168,7 @@ async fn write_profiles(tx: &mut Transaction<'_, Sqlite>, commit: &Commit) -> St
             .collect();
         sqlx::query(sql!("insert_events")).bind(json(&rows)).execute(&mut **tx).await?;
     }
-    // One statement each: large texts are bound as they are, which is cheaper than taking them out of one JSON list.
+    // One statement each: profiles are large, and are bound as they are instead of being taken out of one JSON list.
     let mut n_text = Vec::with_capacity(commit.customers.len());
     for c in &commit.customers {
         let profile = json(&c.profile);
@@ -176,16 +176,16 @@ async fn write_profiles(tx: &mut Transaction<'_, Sqlite>, commit: &Commit) -> St
         let query = sqlx::query(sql!("save_customer")).bind(&c.customer.as_bytes()[..]).bind(c.created_at.as_micros());
         query.bind(profile).execute(&mut **tx).await?;
     }
-    for c in commit.customers.iter().chain(&commit.judged) {
-        let query = sqlx::query(sql!("save_judgement")).bind(&c.customer.as_bytes()[..]);
-        query.bind(json(&c.scores)).bind(json(&c.segments)).execute(&mut **tx).await?;
-    }
-    let changed = commit.customers.iter().chain(&commit.judged);
-    let members: Vec<_> = changed.map(|c| (hex(c.customer.as_bytes()), &c.segments)).collect();
-    if !members.is_empty() {
-        let members = json(&members);
-        for statement in [sql!("clear_members"), sql!("save_members")] {
-            sqlx::query(statement).bind(&members).execute(&mut **tx).await?;
+    let judged: Vec<_> = commit
+        .customers
+        .iter()
+        .chain(&commit.judged)
+        .map(|c| (hex(c.customer.as_bytes()), &c.scores, &c.segments))
+        .collect();
+    if !judged.is_empty() {
+        let judged = json(&judged);
+        for statement in [sql!("save_judgements"), sql!("clear_members"), sql!("save_members")] {
+            sqlx::query(statement).bind(&judged).execute(&mut **tx).await?;
         }
     }
     if !commit.identities.is_empty() {
