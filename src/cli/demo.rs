@@ -119,15 +119,15 @@ impl Living<'_> {
         let store = &self.engine.pipeline.store;
         let done = store.meta(HISTORY).await?.is_some();
         let living = bar(1, "two years of a simulated shop");
-        let mut show = |done, total| {
-            living.set_length(total);
-            living.set_position(done);
+        let mut progress = |position, length| {
+            living.set_length(length);
+            living.set_position(position);
         };
         let folder = self.dir.join("shop/history");
         if done {
-            shop.live_history(&mut show)?;
+            shop.live_history(&mut progress)?;
         } else {
-            shop.write_history(&folder, &mut show)?;
+            shop.write_history(&folder, &mut progress)?;
         }
         living.finish_and_clear();
         let (_, ends_at) = shop.history_bounds();
@@ -139,11 +139,11 @@ impl Living<'_> {
         self.clock.set(ends_at);
         for mut source in self.open_sources(true)? {
             let reading = bar(0, &format!("reading {}", source.source()));
-            let show = |(done, total)| {
-                reading.set_length(total);
-                reading.set_position(done);
+            let progress = |(position, length)| {
+                reading.set_length(length);
+                reading.set_position(position);
             };
-            self.take_in(&mut *source, show).await?;
+            self.take_in(&mut *source, progress).await?;
             reading.finish_and_clear();
         }
         let waiting = self.engine.pipeline.log.end().await? - store.position().await?;

@@ -40,9 +40,9 @@ impl Why {
         let (config, files) = look(&self.listing.common).await?;
         let answer = Answer::find(&files.store, &config, self.delivery).await?;
         if self.listing.json {
-            print_json(&answer.json())
+            print_json(&answer.json());
         } else {
-            print!("{}", answer.text(&config)?)
+            print!("{}", answer.text(&config)?);
         }
         Ok(Ended::Well)
     }
@@ -224,7 +224,7 @@ pub(super) fn score_lines(kind: ScoreKind, score: &Score) -> String {
     let interval = score.interval.map_or(String::new(), |(low, high)| format!(", 95 % interval {low:.2} to {high:.2}"));
     let mut text = format!("  {:<16} {value}{interval}", kind.as_str());
     for reason in &score.reasons {
-        text.push_str(&format!("\n    {}: {}; {}", reason.what, reason.seen, reason.meaning));
+        text.extend(["\n    ", &reason.what, ": ", &reason.seen, "; ", &reason.meaning]);
     }
     text
 }

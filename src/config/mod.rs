@@ -151,9 +151,9 @@ impl Config {
             return Err("name a section and a key, such as REKINDLE__HTTP__LISTEN".to_owned());
         };
         if self.http.set(section, key, value)?
-            || self.store.set(section, key, value)?
-            || self.business.set(section, key, value)?
-            || self.files.set(section, key, value)?
+            || self.store.set(section, key, value)
+            || self.business.set(section, key, value)
+            || self.files.set(section, key, value)
         {
             return Ok(());
         }

@@ -75,14 +75,14 @@ impl BusinessConfig {
         self.business().err()
     }
 
-    pub(super) fn set(&mut self, section: &str, key: &str, value: &str) -> Result<bool, String> {
+    pub(super) fn set(&mut self, section: &str, key: &str, value: &str) -> bool {
         match (section, key) {
             ("business", "name") => value.clone_into(&mut self.name),
             ("business", "time_zone") => value.clone_into(&mut self.time_zone),
             ("business", "currency") => value.clone_into(&mut self.currency),
-            _ => return Ok(false),
+            _ => return false,
         }
-        Ok(true)
+        true
     }
 }
 
@@ -140,10 +140,9 @@ impl HttpConfig {
                 self.listen
             ));
         }
-        if let Some(url) = &self.public_url {
-            if !url.starts_with("https://") && !url.starts_with("http://") {
-                problems.push(format!("http.public_url: `{url}` must begin with https:// (or http:// for a try)"));
-            }
+        let unusable = |url: &&String| !url.starts_with("https://") && !url.starts_with("http://");
+        if let Some(url) = self.public_url.as_ref().filter(unusable) {
+            problems.push(format!("http.public_url: `{url}` must begin with https:// (or http:// for a try)"));
         }
         problems
     }
@@ -161,12 +160,12 @@ impl HttpConfig {
 }
 
 impl StoreConfig {
-    pub(super) fn set(&mut self, section: &str, key: &str, value: &str) -> Result<bool, String> {
+    pub(super) fn set(&mut self, section: &str, key: &str, value: &str) -> bool {
         let ours = (section, key) == ("store", "path");
         if ours {
             self.path = PathBuf::from(value);
         }
-        Ok(ours)
+        ours
     }
 }
 
@@ -187,13 +186,13 @@ impl Default for FilesConfig {
 }
 
 impl FilesConfig {
-    pub(super) fn set(&mut self, section: &str, key: &str, value: &str) -> Result<bool, String> {
+    pub(super) fn set(&mut self, section: &str, key: &str, value: &str) -> bool {
         match (section, key) {
             ("files", "rules") => self.rules = PathBuf::from(value),
             ("files", "templates") => self.templates = PathBuf::from(value),
-            _ => return Ok(false),
+            _ => return false,
         }
-        Ok(true)
+        true
     }
 }
 
@@ -273,10 +272,8 @@ impl ContactConfig {
                 "contact: say what is to hold, or `false` to switch it off; `true` alone says nothing".to_owned(),
             );
         }
-        if let Switch::On(cap) = &self.cap {
-            if cap.messages == 0 || cap.days == 0 {
-                problems.push("contact.cap: `messages` and `days` must be at least 1".to_owned());
-            }
+        if matches!(&self.cap, Switch::On(cap) if cap.messages == 0 || cap.days == 0) {
+            problems.push("contact.cap: `messages` and `days` must be at least 1".to_owned());
         }
         problems
     }

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use base64::Engine as _;
 use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
@@ -165,14 +166,12 @@ impl Engine {
         loop {
             let next = self.step().await?;
             let now = clock.now();
-            match next.filter(|&next| next <= until) {
-                // What is due already and was not done (its receiver asks for patience) must not stop time.
-                Some(next) => clock.set(next.max(now.plus(jiff::SignedDuration::from_millis(1)))),
-                None => {
-                    clock.set(until.max(now));
-                    return Ok(());
-                }
-            }
+            let Some(next) = next.filter(|&next| next <= until) else {
+                clock.set(until.max(now));
+                return Ok(());
+            };
+            // What is due already and was not done (its receiver asks for patience) must not stop time.
+            clock.set(next.max(now.plus(jiff::SignedDuration::from_millis(1))));
         }
     }
 
@@ -213,7 +212,7 @@ async fn unsubscribe_secret(store: &dyn Store) -> Result<Vec<u8>, StoreError> {
     }
     let mut bytes = [0u8; 32];
     getrandom::fill(&mut bytes).map_err(|e| StoreError::Open(format!("no randomness to be had: {e}")))?;
-    let secret: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
+    let secret = base64::engine::general_purpose::STANDARD_NO_PAD.encode(bytes);
     store.set_meta(KEY, &secret).await?;
     Ok(secret.into_bytes())
 }

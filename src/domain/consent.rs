@@ -243,10 +243,9 @@ fn consented(profile: &Profile, channel: &str, topic: Option<&str>) -> Result<()
     let left_after = |own: &ConsentState| whole.is_some_and(|w| !w.given && w.stamp > own.stamp);
     match (whole, own) {
         (_, Some(own)) if own.given && !left_after(own) => Ok(()),
-        (_, Some(_)) => Err(Refusal::ConsentWithdrawn),
         (Some(whole), None) if whole.given => Ok(()),
-        (Some(_), None) => Err(Refusal::ConsentWithdrawn),
         (None, None) => Err(Refusal::NoConsent),
+        _ => Err(Refusal::ConsentWithdrawn),
     }
 }
 

@@ -186,7 +186,7 @@ mod tests {
     #[test]
     fn a_customer_with_two_merged_user_ids_stays_one_customer() {
         let merged = candidate(1, IdentityKind::UserId, "u1", &["u1", "u2"]);
-        assert_eq!(resolve(&[merged.clone()], &names(&["u1"]), false), Resolution::Known(customer(1)));
+        assert_eq!(resolve(std::slice::from_ref(&merged), &names(&["u1"]), false), Resolution::Known(customer(1)));
         let by_email = candidate(1, IdentityKind::Email, "ana@example.com", &["u1", "u2"]);
         assert_eq!(resolve(&[by_email], &names(&[]), false), Resolution::Known(customer(1)));
         let browser = candidate(2, IdentityKind::AnonymousId, "a1", &[]);

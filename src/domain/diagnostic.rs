@@ -66,7 +66,7 @@ impl Diagnostic {
 }
 
 impl fmt::Display for Diagnostic {
-    /// `rules/win_back.rhai:7:14: error: unknown template `winback`` and, on a second line, the help.
+    /// `rules/win_back.rhai:7:14: error: unknown template winback` and, on a second line, the help.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.file)?;
         if let (Some(line), Some(column)) = (self.line, self.column) {

@@ -87,10 +87,8 @@ struct Intent<'a> {
 impl CommitPoint for Intent<'_> {
     async fn commit(&self) -> Result<(), String> {
         let step = Move::Commit { delivery: self.delivery, at: self.clock.now() };
-        match self.desk.apply(step).await? {
-            true => Ok(()),
-            false => Err("the lease on this delivery was lost".to_owned()),
-        }
+        let ours = self.desk.apply(step).await?;
+        if ours { Ok(()) } else { Err("the lease on this delivery was lost".to_owned()) }
     }
 }
 
@@ -174,7 +172,7 @@ impl Pipeline {
                 let reason = Some("the customer is no longer known".to_owned());
                 settle(&delivery, DeliveryState::Dropped, None, reason, None, false, now)
             }
-            Some(state) => match self.last_admission(&delivery, &state, &ledger, &context, now) {
+            Some(state) => match last_admission(&delivery, &state, &ledger, &context, now) {
                 Admission::Send => {
                     let dispatch = self.dispatch(&delivery, &state, &context, now);
                     let intent = Intent { desk, delivery: delivery.id, clock: &*self.clock };
@@ -201,31 +199,6 @@ impl Pipeline {
         }
     }
 
-    /// Consent may have been withdrawn, and the night may have come, since it was decided.
-    fn last_admission(
-        &self,
-        delivery: &Delivery,
-        state: &CustomerState,
-        ledger: &LedgerView,
-        context: &DecisionContext,
-        now: Timestamp,
-    ) -> Admission {
-        // The cap counts what left, or leaves, before this one.
-        let own = ledger.contacts.iter().position(|(_, id)| *id == delivery.id);
-        let before = &ledger.contacts[..own.unwrap_or(ledger.contacts.len())];
-        let contacts: Vec<Timestamp> = before.iter().map(|(at, _)| *at).collect();
-        let request = AdmitRequest {
-            profile: &state.profile,
-            channel: delivery.action.channel(),
-            class: delivery.class,
-            topic: delivery.topic.as_deref(),
-            decided_at: delivery.decided_at,
-            expires_at: delivery.expires_at,
-            contacts: &contacts,
-        };
-        admit(&request, &context.policy, now)
-    }
-
     fn dispatch(
         &self,
         delivery: &Delivery,
@@ -249,6 +222,30 @@ impl Pipeline {
     fn channel(&self, delivery: &Delivery) -> Option<&Arc<dyn Channel>> {
         self.channels.iter().find(|channel| channel.name() == delivery.action.channel())
     }
+}
+
+/// Consent may have been withdrawn, and the night may have come, since it was decided.
+fn last_admission(
+    delivery: &Delivery,
+    state: &CustomerState,
+    ledger: &LedgerView,
+    context: &DecisionContext,
+    now: Timestamp,
+) -> Admission {
+    // The cap counts what left, or leaves, before this one.
+    let own = ledger.contacts.iter().position(|(_, id)| *id == delivery.id);
+    let before = &ledger.contacts[..own.unwrap_or(ledger.contacts.len())];
+    let contacts: Vec<Timestamp> = before.iter().map(|(at, _)| *at).collect();
+    let request = AdmitRequest {
+        profile: &state.profile,
+        channel: delivery.action.channel(),
+        class: delivery.class,
+        topic: delivery.topic.as_deref(),
+        decided_at: delivery.decided_at,
+        expires_at: delivery.expires_at,
+        contacts: &contacts,
+    };
+    admit(&request, &context.policy, now)
 }
 
 /// Where an attempt leads. A retry that would come too late is the end.

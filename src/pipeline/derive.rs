@@ -62,13 +62,13 @@ impl Pipeline {
                 live.insert(customer, id);
             }
             if let Some(fact) = woke {
-                self.wake_by_event(&mut work, customer, id, &fact, now, &context);
+                wake_by_event(&mut work, customer, id, &fact, now, &context);
             }
         }
         for (customer, cause) in live {
             refresh(&mut work, customer, Some(cause), now, &context);
         }
-        self.wake_by_signals(&mut work, now, &context);
+        wake_by_signals(&mut work, now, &context);
         self.count_decisions(&work.commit);
         let mut commit = work.finish();
         commit.position = Some(last);
@@ -123,62 +123,6 @@ impl Pipeline {
         Ok(Workbook::new(identities, states, ledger))
     }
 
-    fn wake_by_event(
-        &self,
-        work: &mut Workbook,
-        customer: CustomerId,
-        id: EventId,
-        fact: &Arc<Fact>,
-        now: Timestamp,
-        context: &DecisionContext,
-    ) {
-        refresh(work, customer, Some(id), now, context);
-        for rule in woken_by_event(context, &fact.name) {
-            let occasion = Occasion { name: format!("event:{id}"), at: fact.occurred_at };
-            self.ask(work, customer, rule, &occasion, Some(fact.clone()), now, context);
-        }
-    }
-
-    /// Signals of this batch wake the rules that wait for them.
-    pub(super) fn wake_by_signals(&self, work: &mut Workbook, now: Timestamp, context: &DecisionContext) {
-        for signal in work.commit.signals.clone() {
-            let occasion = Occasion { name: format!("signal:{}", signal.id), at: signal.at };
-            for rule in context.book.rules().filter(|rule| waits_for(rule, &signal)) {
-                self.ask(work, signal.customer, rule, &occasion, None, now, context);
-            }
-        }
-    }
-
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "a decision has this many sides, and a struct would only rename them"
-    )]
-    fn ask(
-        &self,
-        work: &mut Workbook,
-        customer: CustomerId,
-        rule: &Rule,
-        occasion: &Occasion,
-        event: Option<Arc<Fact>>,
-        now: Timestamp,
-        context: &DecisionContext,
-    ) {
-        let Some(state) = work.states.get(&customer) else { return };
-        let subject = subject(state, event, now, context);
-        let decision = decide(rule, &subject, occasion, work.ledger.entry(customer).or_default(), context);
-        self.note(decision, &mut work.commit, rule);
-    }
-
-    /// Adds a decision to the commit.
-    pub(super) fn note(&self, decision: evaluate::Decision, commit: &mut crate::stores::Commit, rule: &Rule) {
-        if let Some(error) = decision.error {
-            tracing::warn!(rule.id = %rule.id, error = %error, "a rule failed; it did nothing for this customer");
-        }
-        commit.firings.extend(decision.firing);
-        commit.deliveries.extend(decision.deliveries);
-        commit.refusals.extend(decision.refusals);
-    }
-
     pub(super) fn count_decisions(&self, commit: &crate::stores::Commit) {
         for firing in &commit.firings {
             self.metrics.firings(&firing.rule, 1);
@@ -187,6 +131,56 @@ impl Pipeline {
             self.metrics.refusals(refusal.reason, 1);
         }
     }
+}
+
+fn wake_by_event(
+    work: &mut Workbook,
+    customer: CustomerId,
+    id: EventId,
+    fact: &Arc<Fact>,
+    now: Timestamp,
+    context: &DecisionContext,
+) {
+    refresh(work, customer, Some(id), now, context);
+    for rule in woken_by_event(context, &fact.name) {
+        let occasion = Occasion { name: format!("event:{id}"), at: fact.occurred_at };
+        ask(work, customer, rule, &occasion, Some(fact.clone()), now, context);
+    }
+}
+
+/// Signals of this batch wake the rules that wait for them.
+pub(super) fn wake_by_signals(work: &mut Workbook, now: Timestamp, context: &DecisionContext) {
+    for signal in work.commit.signals.clone() {
+        let occasion = Occasion { name: format!("signal:{}", signal.id), at: signal.at };
+        for rule in context.book.rules().filter(|rule| waits_for(rule, &signal)) {
+            ask(work, signal.customer, rule, &occasion, None, now, context);
+        }
+    }
+}
+
+fn ask(
+    work: &mut Workbook,
+    customer: CustomerId,
+    rule: &Rule,
+    occasion: &Occasion,
+    event: Option<Arc<Fact>>,
+    now: Timestamp,
+    context: &DecisionContext,
+) {
+    let Some(state) = work.states.get(&customer) else { return };
+    let subject = subject(state, event, now, context);
+    let decision = decide(rule, &subject, occasion, work.ledger.entry(customer).or_default(), context);
+    note(decision, &mut work.commit, rule);
+}
+
+/// Adds a decision to the commit.
+pub(super) fn note(decision: evaluate::Decision, commit: &mut crate::stores::Commit, rule: &Rule) {
+    if let Some(error) = decision.error {
+        tracing::warn!(rule.id = %rule.id, error = %error, "a rule failed; it did nothing for this customer");
+    }
+    commit.firings.extend(decision.firing);
+    commit.deliveries.extend(decision.deliveries);
+    commit.refusals.extend(decision.refusals);
 }
 
 fn waits_for(rule: &Rule, signal: &Signal) -> bool {

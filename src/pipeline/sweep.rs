@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::derive::{note, wake_by_signals};
 use super::evaluate::{Occasion, decide, ledger_since};
 use super::score::{Waking, judge, subject};
 use super::unify::Workbook;
@@ -98,14 +99,14 @@ impl Pipeline {
             let states = self.store.scan_customers(rule.card.audience.as_deref(), tick.position, CHUNK).await?;
             advance(&mut tick, &states, now);
             let asked: Vec<&CustomerState> =
-                states.iter().filter(|state| self.matches(rule, &subject(state, None, now, context))).collect();
+                states.iter().filter(|state| matches(rule, &subject(state, None, now, context))).collect();
             let ids: Vec<CustomerId> = asked.iter().map(|state| state.customer).collect();
             let mut ledger = self.store.ledger_of(&ids, ledger_since(context, now)).await?;
             let mut commit = Commit::default();
             for state in asked {
                 let subject = subject(state, None, now, context);
                 let view = ledger.entry(state.customer).or_default();
-                self.note(decide(rule, &subject, &occasion, view, context), &mut commit, rule);
+                note(decide(rule, &subject, &occasion, view, context), &mut commit, rule);
             }
             self.count_decisions(&commit);
             // A chunk in which nothing was decided has nothing to lose: after a crash it is asked again.
@@ -116,14 +117,6 @@ impl Pipeline {
             }
         }
         Ok(())
-    }
-
-    /// A script that fails is worth a word in the log, and matches nobody.
-    fn matches(&self, rule: &Rule, subject: &Subject) -> bool {
-        rule.matches(subject).unwrap_or_else(|error| {
-            tracing::warn!(rule.id = %rule.id, error = %error, "a rule failed; it did nothing for this customer");
-            false
-        })
     }
 
     /// After an import: fits the models on what is known now and settles scores and segments without waking a rule.
@@ -156,7 +149,7 @@ impl Pipeline {
             let woken: BTreeSet<CustomerId> = work.commit.signals.iter().map(|signal| signal.customer).collect();
             let woken: Vec<CustomerId> = woken.into_iter().collect();
             work.ledger = self.store.ledger_of(&woken, ledger_since(&context, now)).await?;
-            self.wake_by_signals(&mut work, now, &context);
+            wake_by_signals(&mut work, now, &context);
             self.count_decisions(&work.commit);
             let mut commit = work.finish();
             commit.tick.clone_from(&tick);
@@ -215,6 +208,14 @@ impl Pipeline {
         self.replace_context(|context| context.models = fits);
         Ok(())
     }
+}
+
+/// A script that fails is worth a word in the log, and matches nobody.
+fn matches(rule: &Rule, subject: &Subject) -> bool {
+    rule.matches(subject).unwrap_or_else(|error| {
+        tracing::warn!(rule.id = %rule.id, error = %error, "a rule failed; it did nothing for this customer");
+        false
+    })
 }
 
 /// Moves a sweep's position behind `states`; a short chunk is the last.

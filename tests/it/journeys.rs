@@ -1,5 +1,5 @@
-//! The two journeys of ARCHITECTURE.md, and the crash windows, walked through with everything real: HTTP in, SQLite, a rule
-//! file, mail out.
+//! The two journeys of ARCHITECTURE.md, and the crash windows, walked through with everything real: HTTP in, files on the
+//! disk, a rule file, mail out.
 
 use std::process::Command;
 use std::sync::Arc;

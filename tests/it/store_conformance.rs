@@ -224,7 +224,7 @@ async fn one_occasion_is_one_firing_and_one_delivery(memory: Memory) {
     memory.store.commit_batch(&first).await.unwrap();
     // Decided again later, by another version of the rule: the same occasion all the same.
     let mut second = decided(ana.customer, "rule", "event:1", 500);
-    second.firings[0].rule_version = "v2".to_owned();
+    "v2".clone_into(&mut second.firings[0].rule_version);
     memory.store.commit_batch(&second).await.unwrap();
     let deliveries = all_deliveries(&memory).await;
     assert_eq!(deliveries.iter().map(|d| d.id).collect::<Vec<_>>(), [first.deliveries[0].id]);

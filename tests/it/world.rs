@@ -1,4 +1,4 @@
-//! A whole daemon on a clock that only the test moves: SQLite in a temporary folder, rules and templates as files, mail into a
+//! A whole daemon on a clock that only the test moves: its data in a temporary folder, rules and templates as files, mail into a
 //! folder, webhooks into a journal. Nothing is faked; only time stands still until it is told to move.
 
 use std::collections::BTreeMap;
@@ -119,6 +119,7 @@ impl World {
     }
 
     /// A live event of `user`, happening and arriving now.
+    #[expect(clippy::needless_pass_by_value, reason = "called with `json!` in place")]
     pub(crate) fn fact(&mut self, user: &str, name: &str, properties: Value) -> Fact {
         self.n_messages += 1;
         let now = self.now();

@@ -1,11 +1,11 @@
-//! SQLite: two files in one folder, `log.db` and `store.db`, each with one writing connection and readers beside it.
+//! `SQLite`: two files in one folder, `log.db` and `store.db`, each with one writing connection and readers beside it.
 //!
 //! Both run in WAL mode with `synchronous = FULL`: a commit is on the disk when it returns. Lists are bound as one JSON
 //! parameter and taken apart by `json_each`, so every statement is static text and one round trip to the connection's
 //! thread. Statements live in `sql/`, one file each, named after what they do.
 
 use std::fs::{File, TryLockError};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -146,7 +146,7 @@ async fn open_file(path: &Path, access: Access) -> StoreResult<(SqlitePool, Sqli
     Ok((writer, readers))
 }
 
-async fn migrate(migrator: &sqlx::migrate::Migrator, pool: &SqlitePool, path: &PathBuf) -> StoreResult<()> {
+async fn migrate(migrator: &sqlx::migrate::Migrator, pool: &SqlitePool, path: &Path) -> StoreResult<()> {
     migrator.run(pool).await.map_err(|e| {
         StoreError::Open(match e {
             sqlx::migrate::MigrateError::VersionMissing(version) => format!(

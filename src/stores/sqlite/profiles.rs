@@ -9,6 +9,7 @@ use sqlx::{Row, Sqlite, Transaction};
 
 use super::{SqliteStore, begin, bytes, from_json, hex, hexes, json, sql, timestamp};
 use crate::domain::clock::Timestamp;
+use crate::domain::consent::MessageClass;
 use crate::domain::customer::{Identity, IdentityKind};
 use crate::domain::id::{CustomerId, DeliveryId};
 use crate::stores::{Commit, CustomerState, LedgerView, ProfileStore, StoreError, StoreResult};
@@ -244,7 +245,8 @@ async fn write_decisions(tx: &mut Transaction<'_, Sqlite>, commit: &Commit) -> S
             .map(|d| {
                 let occasion = occasions.get(&d.firing).copied().unwrap_or_default();
                 let key = (hex(d.id.as_bytes()), hex(d.firing.as_bytes()), &d.rule, hex(d.customer.as_bytes()));
-                let what = (occasion, d.step, d.action.channel(), &d.action, d.class.map(|c| c.as_str()), &d.topic);
+                let what =
+                    (occasion, d.step, d.action.channel(), &d.action, d.class.map(MessageClass::as_str), &d.topic);
                 let when = (d.state.as_str(), d.decided_at, d.due_at, d.expires_at, &d.reason);
                 serde_json::json!([
                     key.0, key.1, key.2, key.3, what.0, what.1, what.2, what.3, what.4, what.5, when.0, when.1, when.2,

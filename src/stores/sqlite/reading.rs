@@ -10,7 +10,7 @@ use super::ledger::delivery;
 use super::profiles::state;
 use super::{SqliteStore, bytes, from_json, optional_bytes, sql, timestamp};
 use crate::domain::clock::Timestamp;
-use crate::domain::delivery::{Delivery, Firing};
+use crate::domain::delivery::{Delivery, DeliveryState, Firing};
 use crate::domain::event::Event;
 use crate::domain::id::{CustomerId, DeliveryId, EventId, FiringId, SignalId};
 use crate::domain::segment::{Signal, Transition};
@@ -55,7 +55,7 @@ impl ReadStore for SqliteStore {
 
     async fn list_deliveries(&self, filter: &DeliveryFilter) -> StoreResult<Vec<Delivery>> {
         let rows = sqlx::query(sql!("list_deliveries"))
-            .bind(filter.state.map(|s| s.as_str()))
+            .bind(filter.state.map(DeliveryState::as_str))
             .bind(&filter.rule)
             .bind(filter.customer.map(|c| c.as_bytes().to_vec()))
             .bind(filter.limit)
