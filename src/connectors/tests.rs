@@ -65,7 +65,7 @@ fn file(content: &[u8]) -> tempfile::NamedTempFile {
 }
 
 fn lines(n_lines: u32, line: impl Fn(u32) -> String) -> String {
-    (0..n_lines).fold(String::new(), |text, n| text + &line(n) + "\n")
+    (0..n_lines).fold(String::new(), |text, n| text + line(n).as_str() + "\n")
 }
 
 /// How many rows are in the facts: every row of a fact is one of its products.
