@@ -133,7 +133,7 @@ impl Composer {
                 .raw_header(header("List-Unsubscribe", format!("<{url}>")))
                 .raw_header(header("List-Unsubscribe-Post", "List-Unsubscribe=One-Click".to_owned()));
         }
-        let (html, text) = (unix_lines(&rendered.html), unix_lines(&rendered.text));
+        let (html, text) = (plain_lines(&rendered.html), plain_lines(&rendered.text));
         // `=_` occurs in no quoted-printable or base64 text, the hash in no text that was written before it.
         let boundary = format!("=_{}", short_hash(&[key.as_bytes(), html.as_bytes(), text.as_bytes()]));
         let body = MultiPart::alternative().boundary(boundary);
@@ -177,7 +177,9 @@ fn header(name: &'static str, value: String) -> HeaderValue {
     HeaderValue::new(HeaderName::new_from_ascii_str(name), value)
 }
 
-/// A lone carriage return in a body could pass for the end of a line at a careless server, and so for the end of the mail.
-fn unix_lines(text: &str) -> String {
-    text.replace("\r\n", "\n").replace('\r', "\n")
+/// Lines as we write them, without control characters: a lone carriage return could pass for the end of a line at a
+/// careless server, and so for the end of the mail; a NUL is not allowed in any mail.
+fn plain_lines(text: &str) -> String {
+    let lines = text.replace("\r\n", "\n").replace('\r', "\n");
+    lines.replace(|c: char| c.is_control() && c != '\n' && c != '\t', "")
 }

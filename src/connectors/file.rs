@@ -104,8 +104,7 @@ impl FileConnector {
     fn changed(&self, n_rows: u64) -> ConnectorError {
         ConnectorError::Invalid(format!(
             "{} is not the file that {n_rows} rows of source `{}` were read from (or it is grouped in another way now); \
-             give it its own source name, or start the source again from the beginning: what is known already is not \
-             counted twice",
+             read it with `rekindle import --from-start`, and what is known already is not counted twice",
             self.path.display(),
             self.config.name
         ))

@@ -13,6 +13,8 @@ pub struct TemplateCard {
     pub topic: Option<String>,
     /// Variables that a rule must hand over.
     pub needs: BTreeSet<String>,
+    /// Variables that a rule may hand over.
+    pub optional: BTreeSet<String>,
     /// Hash of all its files.
     pub version: String,
 }

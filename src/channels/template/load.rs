@@ -1,6 +1,6 @@
 //! Reads the templates folder: compiles what is good and says, with file and line, what is wrong with the rest.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, context};
@@ -31,20 +31,18 @@ impl Templates {
         let mut problems = Vec::new();
         let mut environment = environment();
         let mut cards = TemplateCards::new();
-        let mut optional = BTreeMap::new();
         for name in folders(dir, &mut problems) {
             let mut loader =
                 Loader { name: &name, dir: dir.join(&name), environment: &mut environment, problems: vec![] };
             let template = loader.load();
             let found = loader.problems;
-            if let Some((card, may_lack)) = template.filter(|_| found.iter().all(|p| p.severity != Severity::Error)) {
-                optional.insert(name.clone(), may_lack);
+            if let Some(card) = template.filter(|_| found.iter().all(|p| p.severity != Severity::Error)) {
                 cards.insert(name, card);
             }
             problems.extend(found);
         }
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
-        (Templates { folder: dir.to_owned(), environment, cards, optional }, problems)
+        (Templates { folder: dir.to_owned(), environment, cards }, problems)
     }
 }
 
@@ -96,7 +94,7 @@ struct Loader<'a> {
 }
 
 impl Loader<'_> {
-    fn load(&mut self) -> Option<(TemplateCard, Vec<String>)> {
+    fn load(&mut self) -> Option<TemplateCard> {
         self.look_for_strangers();
         let card_text = self.read(CARD);
         let card = card_text.as_ref().and_then(|text| card::read(&self.path(CARD), text, &mut self.problems));
@@ -114,11 +112,12 @@ impl Loader<'_> {
             problem.help = did_you_mean(name, used.iter().map(String::as_str)).map(|u| format!("did you mean `{u}`?"));
             self.problems.push(problem);
         }
-        let optional: Vec<String> = card.optional.into_iter().map(|(name, _)| name).collect();
+        let optional: BTreeSet<String> = card.optional.into_iter().map(|(name, _)| name).collect();
         let needs = used.into_iter().filter(|name| !optional.contains(name)).collect();
         let mut hashed = vec![card_text.as_bytes()];
         hashed.extend(texts.iter().flatten().map(String::as_bytes));
-        Some((TemplateCard { class: card.class, topic: card.topic, needs, version: short_hash(&hashed) }, optional))
+        let version = short_hash(&hashed);
+        Some(TemplateCard { class: card.class, topic: card.topic, needs, optional, version })
     }
 
     fn path(&self, file: &str) -> String {

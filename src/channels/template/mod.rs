@@ -7,14 +7,16 @@
 //!                    body.txt        the same for readers without HTML; required, so that no mail is HTML only
 //! ```
 //!
+//! `optional` names what a rule may leave out (the template has a `default` for it); all else that a template uses and that is
+//! not one of the [`BUILT_INS`] must be handed over, and `check` holds rules to it.
+//!
 //! The language is Jinja (minijinja), strict: a variable that is not there is an error, never an empty place in a mail to a
-//! customer. `load` finds every problem of every template at once and keeps the good ones; `Render` is pure.
+//! customer. `load` finds every problem of every template at once and keeps the good ones; `render` is pure.
 
 mod card;
 mod load;
 mod render;
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -45,19 +47,12 @@ pub struct Templates {
     folder: PathBuf,
     environment: Environment<'static>,
     cards: TemplateCards,
-    /// By template, what it may be given and what becomes the empty value when it is not.
-    optional: BTreeMap<String, Vec<String>>,
 }
 
 impl Templates {
     /// What the rest of the house knows of them.
     pub fn cards(&self) -> &TemplateCards {
         &self.cards
-    }
-
-    /// The variables that template `name` can do without.
-    pub fn optional(&self, name: &str) -> &[String] {
-        self.optional.get(name).map_or(&[], Vec::as_slice)
     }
 }
 
@@ -228,7 +223,7 @@ mod tests {
         let (templates, problems) = Templates::load(dir.path());
         assert!(templates.cards().keys().eq(["good"]));
         assert!(templates.cards()["good"].needs.iter().eq(["percent"]));
-        assert_eq!(templates.optional("good"), ["code"]);
+        assert!(templates.cards()["good"].optional.iter().eq(["code"]));
         let prefix = format!("{}/", dir.path().display());
         let mut lines: Vec<String> = problems.iter().map(|p| p.to_string().replace(&prefix, "")).collect();
         lines.sort();

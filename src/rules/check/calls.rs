@@ -13,6 +13,7 @@ use super::body::{Context, Reach};
 use super::missing::Missing;
 use super::tree::{Step, chain, text, variable};
 use crate::domain::diagnostic::did_you_mean;
+use crate::domain::template::TemplateCard;
 use crate::script::library;
 
 /// Made by Rhai itself for closures and `&&`-free calls; never written by hand in a rule.
@@ -110,7 +111,7 @@ fn verb(context: &Context<'_>, verb: &str, call: &FnCallExpr, missing: &Missing,
                     .or_else(|| Some(format!("make the folder templates/{name}/")));
                 findings.error(at, format!("unknown template `{name}`"), help);
             }
-            Some(template) => variables(name, &template.needs, call.args.get(1), at, missing, findings),
+            Some(template) => variables(name, template, call.args.get(1), at, missing, findings),
         },
         ("webhook", Some(name)) if !vocabulary.webhooks.contains(name) => {
             let help = suggest(name, vocabulary.webhooks.iter().map(String::as_str))
@@ -130,8 +131,8 @@ fn verb(context: &Context<'_>, verb: &str, call: &FnCallExpr, missing: &Missing,
 
 /// What the template needs against what the rule hands over.
 fn variables(
-    template: &str,
-    needs: &std::collections::BTreeSet<String>,
+    name: &str,
+    template: &TemplateCard,
     handed: Option<&Expr>,
     at: Position,
     missing: &Missing,
@@ -144,20 +145,21 @@ fn variables(
         Some(_) => return,
     };
     let lacking: Vec<&str> =
-        needs.iter().map(String::as_str).filter(|need| !given.iter().any(|(key, ..)| key == need)).collect();
+        template.needs.iter().map(String::as_str).filter(|need| !given.iter().any(|(key, ..)| key == need)).collect();
     if !lacking.is_empty() {
         let names: Vec<String> = lacking.iter().map(|name| format!("`{name}`")).collect();
         let example: Vec<String> = lacking.iter().map(|name| format!("{name}: …")).collect();
-        let help = format!("hand it over: email(\"{template}\", #{{ {} }})", example.join(", "));
-        findings.error(at, format!("template `{template}` also needs {}", names.join(", ")), Some(help));
+        let help = format!("hand it over: email(\"{name}\", #{{ {} }})", example.join(", "));
+        findings.error(at, format!("template `{name}` also needs {}", names.join(", ")), Some(help));
     }
     for (key, at, value) in given {
-        if needs.contains(key) {
+        if template.needs.contains(key) || template.optional.contains(key) {
             missing.visit_variable(value, findings);
         } else {
-            let help = did_you_mean(key, lacking.iter().copied())
+            let known = lacking.iter().copied().chain(template.optional.iter().map(String::as_str));
+            let help = did_you_mean(key, known)
                 .map_or_else(|| "remove it".to_owned(), |near| format!("did you mean `{near}`?"));
-            findings.warning(at, format!("template `{template}` does not use `{key}`"), Some(help));
+            findings.warning(at, format!("template `{name}` does not use `{key}`"), Some(help));
         }
     }
 }

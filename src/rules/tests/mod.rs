@@ -24,7 +24,10 @@ fn business(zone: &str) -> Business {
 fn vocabulary() -> Vocabulary {
     let template = |name: &str, class, needs: &[&str]| {
         let needs = needs.iter().map(ToString::to_string).collect();
-        (name.to_owned(), TemplateCard { class, topic: None, needs, version: "v".to_owned() })
+        (
+            name.to_owned(),
+            TemplateCard { class, topic: None, needs, optional: BTreeSet::new(), version: "v".to_owned() },
+        )
     };
     let templates = [
         template("win_back", MessageClass::Marketing, &["percent", "code"]),

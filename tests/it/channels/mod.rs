@@ -112,8 +112,8 @@ fn shipped_templates() -> SharedTemplates {
 }
 
 fn letterhead() -> Letterhead {
-    let address = Some("Hauptstraße 1, Berlin".to_owned());
-    Letterhead { name: "Müller & Sons".to_owned(), address, zone: TimeZone::get("Europe/Berlin").unwrap() }
+    let address = Some("1 Main Street, Berlin".to_owned());
+    Letterhead { name: "Miller & Sons".to_owned(), address, zone: TimeZone::get("Europe/Berlin").unwrap() }
 }
 
 fn no_environment(_: &str) -> Option<String> {

@@ -158,8 +158,11 @@ async fn a_receiver_that_never_answers_is_given_up() {
 
 #[tokio::test]
 async fn an_endless_answer_is_read_no_further_than_it_is_of_use() {
-    let outcome = outcome_of(Behaviour::EndlessBody).await;
+    let receiver = Receiver::start(Behaviour::EndlessBody).await;
+    let outcome = channel(&receiver, "timeout = '20s'").deliver(&alert(1), &Intent::durable()).await;
     let Outcome::Sent { receipt } = outcome else { panic!("{outcome:?}") };
+    // 64 KiB, and what the sockets' buffers hold.
+    assert!(receiver.n_endless_bytes() < 64 * 1024 * 1024, "{} bytes", receiver.n_endless_bytes());
     assert_eq!(receipt, format!("HTTP 200: {}…", "x".repeat(200)));
 }
 

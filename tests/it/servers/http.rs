@@ -1,6 +1,7 @@
 //! A receiver of webhooks.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
@@ -8,6 +9,8 @@ use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, Response};
 use axum::routing::any;
+
+const CHUNK: usize = 16 * 1024;
 
 /// How it answers.
 #[derive(Clone)]
@@ -41,6 +44,7 @@ pub(crate) struct Receiver {
     pub(crate) address: SocketAddr,
     behaviour: Arc<Mutex<Behaviour>>,
     received: Arc<Mutex<Vec<Received>>>,
+    n_chunks: Arc<AtomicUsize>,
 }
 
 impl Receiver {
@@ -48,7 +52,12 @@ impl Receiver {
     pub(crate) async fn start(behaviour: Behaviour) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let receiver = Receiver { address, behaviour: Arc::new(Mutex::new(behaviour)), received: Arc::default() };
+        let receiver = Receiver {
+            address,
+            behaviour: Arc::new(Mutex::new(behaviour)),
+            received: Arc::default(),
+            n_chunks: Arc::default(),
+        };
         let router = Router::new().fallback(any(receive)).with_state(receiver.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
         receiver
@@ -56,6 +65,11 @@ impl Receiver {
 
     pub(crate) fn behave(&self, behaviour: Behaviour) {
         *self.behaviour.lock().unwrap() = behaviour;
+    }
+
+    /// How many bytes of endless bodies were asked for.
+    pub(crate) fn n_endless_bytes(&self) -> usize {
+        self.n_chunks.load(Ordering::SeqCst) * CHUNK
     }
 
     pub(crate) fn received(&self) -> Vec<Received> {
@@ -81,8 +95,11 @@ async fn receive(
         }
         Behaviour::Hangs => std::future::pending().await,
         Behaviour::EndlessBody => {
-            let chunk = Bytes::from(vec![b'x'; 16 * 1024]);
-            let endless = futures_util::stream::repeat_with(move || Ok::<_, std::io::Error>(chunk.clone()));
+            let chunk = Bytes::from(vec![b'x'; CHUNK]);
+            let endless = futures_util::stream::repeat_with(move || {
+                receiver.n_chunks.fetch_add(1, Ordering::SeqCst);
+                Ok::<_, std::io::Error>(chunk.clone())
+            });
             Response::new(Body::from_stream(endless))
         }
     }
