@@ -36,7 +36,7 @@ const INSTANT: &str = "demo_instant";
 /// Set when the history is in.
 const HISTORY: &str = "demo_history";
 
-/// Show everything on a simulated shop: two years of history, then thirty days lived in a minute. Nothing leaves the
+/// Show everything on a simulated shop: two years of history, then thirty days lived on a clock of its own. Nothing leaves the
 /// machine: mails are files, webhooks are lines in a journal.
 #[derive(Debug, Args)]
 #[command(

@@ -14,6 +14,7 @@ use super::unify::Workbook;
 use super::{DecisionContext, Pipeline, PipelineError};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::CustomerId;
+use crate::domain::segment::Signal;
 use crate::domain::subject::Subject;
 use crate::models::{CustomerFacts, Dataset, Fitted};
 use crate::rules::Rule;
@@ -138,10 +139,9 @@ impl Pipeline {
             }
             let ended = states.len() < CHUNK;
             let mut work = Workbook::default();
-            for mut state in states {
-                let before = (state.scores.clone(), state.segments.clone());
-                work.commit.signals.extend(judge(&mut state, waking, None, now, &context));
-                if before != (state.scores.clone(), state.segments.clone()) {
+            for (state, signals, changed) in judge_all(&states, waking, now, &context) {
+                work.commit.signals.extend(signals);
+                if changed {
                     work.commit.judged.push(state.clone());
                 }
                 work.states.insert(state.customer, state);
@@ -215,6 +215,30 @@ fn matches(rule: &Rule, subject: &Subject) -> bool {
     rule.matches(subject).unwrap_or_else(|error| {
         tracing::warn!(rule.id = %rule.id, error = %error, "a rule failed; it did nothing for this customer");
         false
+    })
+}
+
+/// Judges a chunk on all cores; the order, and so the result, is that of the chunk. Says of each whether anything changed.
+fn judge_all(
+    states: &[CustomerState],
+    waking: Waking,
+    now: Timestamp,
+    context: &DecisionContext,
+) -> Vec<(CustomerState, Vec<Signal>, bool)> {
+    let one = |mut state: CustomerState| {
+        let before = (state.scores.clone(), state.segments.clone());
+        let signals = judge(&mut state, waking, None, now, context);
+        let changed = before != (state.scores.clone(), state.segments.clone());
+        (state, signals, changed)
+    };
+    let n_threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let share = states.len().div_ceil(n_threads).max(1);
+    std::thread::scope(|scope| {
+        let judging: Vec<_> = states
+            .chunks(share)
+            .map(|part| scope.spawn(move || part.iter().cloned().map(one).collect::<Vec<_>>()))
+            .collect();
+        judging.into_iter().flat_map(|part| part.join().expect("judging is pure and does not panic")).collect()
     })
 }
 
