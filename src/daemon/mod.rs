@@ -85,7 +85,8 @@ impl Engine {
         let store: Arc<dyn Store> = Arc::new(files.store.clone());
         let arrived = Arc::new(Notify::new());
         let tasks = TaskTracker::new();
-        let (inbox, writing) = Inbox::open(log.clone(), arrived.clone());
+        let metrics = Arc::new(Metrics::new());
+        let (inbox, writing) = Inbox::open(log.clone(), metrics.clone(), arrived.clone());
         tasks.spawn(writing);
         let (desk, settling) = Desk::open(store.clone());
         tasks.spawn(settling);
@@ -120,7 +121,7 @@ impl Engine {
             unsubscribe: UnsubscribeSigner::new(unsubscribe_secret(&*store).await?),
             public_url: config.http.public_url(),
             models: crate::models::all(&config.models),
-            metrics: Arc::new(Metrics::new()),
+            metrics,
             log,
             store,
             clock,

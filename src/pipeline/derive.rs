@@ -73,6 +73,7 @@ impl Pipeline {
         let mut commit = work.finish();
         commit.position = Some(last);
         self.store.commit_batch(&commit).await?;
+        self.metrics.log_backlog(self.log.end().await?.saturating_sub(last).unsigned_abs());
         self.metrics.events_accepted(n_fresh);
         self.metrics.events_duplicate(n_records - n_fresh);
         Ok(n_records)

@@ -14,6 +14,7 @@ use crate::domain::clock::Clock;
 use crate::domain::event::Fact;
 use crate::domain::quarantine::Quarantined;
 use crate::stores::{Append, Log, StoreError};
+use crate::telemetry::Metrics;
 
 /// Facts that may wait for the log. Past this, senders are told to come back.
 const MAX_WAITING: usize = 100_000;
@@ -59,10 +60,14 @@ pub struct Inbox {
 impl Inbox {
     /// The inbox, and the work of writing it, to be run by whoever owns the tasks. `arrived` is notified after every
     /// commit. The work ends when the inbox is dropped.
-    pub fn open(log: Arc<dyn Log>, arrived: Arc<Notify>) -> (Arc<Self>, impl Future<Output = ()> + Send + 'static) {
+    pub fn open(
+        log: Arc<dyn Log>,
+        metrics: Arc<Metrics>,
+        arrived: Arc<Notify>,
+    ) -> (Arc<Self>, impl Future<Output = ()> + Send + 'static) {
         let (sender, receiver) = mpsc::unbounded_channel();
         let n_waiting = Arc::new(AtomicUsize::new(0));
-        let work = write(receiver, log, arrived, n_waiting.clone());
+        let work = write(receiver, log, metrics, arrived, n_waiting.clone());
         (Arc::new(Inbox { sender, n_waiting, draining: AtomicBool::new(false) }), work)
     }
 
@@ -103,6 +108,7 @@ impl Intake for Inbox {
 async fn write(
     mut receiver: mpsc::UnboundedReceiver<Submission>,
     log: Arc<dyn Log>,
+    metrics: Arc<Metrics>,
     arrived: Arc<Notify>,
     n_waiting: Arc<AtomicUsize>,
 ) {
@@ -120,8 +126,11 @@ async fn write(
         }
         let written = log.append(&together).await;
         n_waiting.fetch_sub(together.facts.len() + together.quarantined.len(), Ordering::SeqCst);
-        if let Err(error) = &written {
-            tracing::error!(error = %error, "the log could not be written; senders were told to try again");
+        match &written {
+            Ok(()) => together.quarantined.iter().for_each(|q| metrics.events_quarantined(&q.reason, 1)),
+            Err(error) => {
+                tracing::error!(error = %error, "the log could not be written; senders were told to try again");
+            }
         }
         for answer in answers {
             // A sender that went away will ask again; dedupe knows what it sent.

@@ -87,11 +87,15 @@ async fn from_an_application_to_a_mail_and_back_to_the_reason() {
         { "type": "track", "userId": "ada", "messageId": "d", "event": "Order Completed", "properties": { "order_id": "1", "total": 42.5 } },
     ] });
     post(&url, "/v1/batch", batch).await;
+    // Without anybody whose it is, it is put aside, and counted.
+    post(&url, "/v1/track", json!({ "event": "Ping", "messageId": "e" })).await;
     world.engine().step().await.unwrap();
     let state = world.customer("ada").await;
     assert_eq!(state.profile.n_events, 4, "the visit is hers, and the repeated order counts once");
     let metrics = http_client().get(format!("{url}/metrics")).send().await.unwrap().text().await.unwrap();
     assert!(metrics.contains("rekindle_events_accepted_total 4"), "{metrics}");
+    assert!(metrics.contains("rekindle_events_quarantined_total{reason=\"no_identity\"} 1"), "{metrics}");
+    assert!(metrics.contains("rekindle_log_backlog 0"), "{metrics}");
 
     world.advance(DAY * 11).await;
     assert_eq!(world.recipients(), ["ada@example.com"]);
