@@ -122,6 +122,10 @@ async fn open_file(path: &Path, access: Access) -> StoreResult<(SqlitePool, Sqli
         .synchronous(SqliteSynchronous::Full)
         // 20,000 pages: with the default of 1,000 every second page is written twice under load.
         .pragma("wal_autocheckpoint", "20000")
+        // Rows wait for their reader instead of the connection's thread for every fifty of them.
+        .row_buffer_size(4_096)
+        // Readers drop their caches at every commit of the writer; mapped pages need not be read again.
+        .pragma("mmap_size", "1073741824")
         .pragma("cache_size", "-32768")
         .pragma("temp_store", "MEMORY");
     let fail = |e: sqlx::Error| StoreError::Open(format!("{} cannot be opened: {e}", path.display()));
