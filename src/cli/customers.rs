@@ -199,6 +199,9 @@ fn about(state: &CustomerState, config: &Config) -> anyhow::Result<String> {
         writeln!(text, "  {key:<20} {}", plain(&word.value))?;
     }
     writeln!(text, "\nScores")?;
+    if state.scores.is_empty() {
+        writeln!(text, "  none yet: everybody is scored daily at {} ([models] rescore)", config.models.rescore)?;
+    }
     for (kind, score) in state.scores.iter() {
         writeln!(text, "{}", super::why::score_lines(*kind, score))?;
     }
