@@ -139,16 +139,17 @@ impl Engine {
     pub async fn step(&self) -> Result<Option<Timestamp>, PipelineError> {
         loop {
             let mut n = self.decide().await?;
-            for channel in &self.pipeline.channels {
-                n += self.pipeline.deliver_due(&**channel, &self.desk).await?;
+            let next_due = self.pipeline.store.next_due(None).await?;
+            let now = self.pipeline.clock.now();
+            if next_due.is_some_and(|at| at <= now) {
+                for channel in &self.pipeline.channels {
+                    n += self.pipeline.deliver_due(&**channel, &self.desk).await?;
+                }
             }
             if n == 0 {
-                break;
+                return Ok([self.pipeline.next_tick(now), next_due].into_iter().flatten().min());
             }
         }
-        let now = self.pipeline.clock.now();
-        let next = [self.pipeline.next_tick(now), self.pipeline.store.next_due(None).await?];
-        Ok(next.into_iter().flatten().min())
     }
 
     /// Derives what arrived and sweeps what is due; says how much that was.

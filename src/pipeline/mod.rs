@@ -7,12 +7,12 @@
 //!                                   sweep ────────┘ (ticks, rescoring)   └──▶ store: profiles, ledger
 //! ```
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use jiff::SignedDuration;
 
 use crate::channels::Channel;
-use crate::domain::clock::{Business, Clock};
+use crate::domain::clock::{Business, Clock, Timestamp};
 use crate::domain::consent::ContactPolicy;
 use crate::domain::template::TemplateCards;
 use crate::domain::unsubscribe::UnsubscribeSigner;
@@ -69,6 +69,8 @@ pub struct Pipeline {
     /// Where such links lead: `https://mail.example.com`.
     pub public_url: String,
     context: RwLock<Arc<DecisionContext>>,
+    /// No tick is due before this instant, as long as the context is this one.
+    quiet_until: Mutex<Option<(Arc<DecisionContext>, Timestamp)>>,
 }
 
 /// What a pipeline is made of; see [`Pipeline`].
@@ -96,7 +98,8 @@ impl Pipeline {
     pub fn new(parts: PipelineParts, context: DecisionContext) -> Self {
         let PipelineParts { log, store, clock, metrics, channels, models, unsubscribe, public_url } = parts;
         let context = RwLock::new(Arc::new(context));
-        Pipeline { log, store, clock, metrics, channels, models, unsubscribe, public_url, context }
+        let quiet_until = Mutex::default();
+        Pipeline { log, store, clock, metrics, channels, models, unsubscribe, public_url, context, quiet_until }
     }
 
     /// What to decide by just now.

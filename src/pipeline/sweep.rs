@@ -5,7 +5,7 @@
 //! entered or left a segment because days have passed.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use super::derive::{note, wake_by_signals};
 use super::evaluate::{Occasion, decide, ledger_since};
@@ -33,10 +33,13 @@ impl Pipeline {
     /// rule does not make up for the past.
     pub async fn due_ticks(&self, now: Timestamp) -> Result<Vec<TickProgress>, PipelineError> {
         let context = self.context();
-        let mut due = Vec::new();
+        if self.is_quiet(&context, now) {
+            return Ok(Vec::new());
+        }
+        let names: Vec<&str> = context.schedules.iter().map(|(name, ..)| name.as_str()).collect();
+        let (newest, mut due) = self.store.ticks_of(&names).await?;
         for (name, schedule, max_lateness) in &context.schedules {
-            let (newest, open) = self.store.ticks_of(name).await?;
-            let Some(newest) = newest else {
+            let Some(&newest) = newest.get(name) else {
                 let baseline = TickProgress { schedule: name.clone(), at: now, position: None, done_at: Some(now) };
                 self.store.begin_ticks(&[baseline]).await?;
                 continue;
@@ -53,11 +56,21 @@ impl Pipeline {
             if !skipped.is_empty() {
                 self.store.begin_ticks(&skipped).await?;
             }
-            due.extend(open);
         }
         due.sort_by(|a, b| (a.at, a.schedule != RESCORE, &a.schedule).cmp(&(b.at, b.schedule != RESCORE, &b.schedule)));
         due.dedup();
+        if due.is_empty() {
+            let next = self.next_tick(now).unwrap_or(Timestamp::MAX);
+            *self.quiet_until.lock().unwrap_or_else(PoisonError::into_inner) = Some((context, next));
+        }
         Ok(due)
+    }
+
+    /// Whether the ledger of ticks was asked already and has nothing for `now`. Only this process begins ticks; a clock
+    /// that was set back finds none either.
+    fn is_quiet(&self, context: &Arc<DecisionContext>, now: Timestamp) -> bool {
+        let quiet = self.quiet_until.lock().unwrap_or_else(PoisonError::into_inner);
+        quiet.as_ref().is_some_and(|(of, until)| Arc::ptr_eq(of, context) && now < *until)
     }
 
     /// When the next tick of any schedule is, after `now`.

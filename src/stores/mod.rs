@@ -286,8 +286,9 @@ pub trait ProfileStore: Send + Sync {
 /// Schedules: which tick was swept, and how far.
 #[async_trait]
 pub trait TickStore: Send + Sync {
-    /// The newest tick of a schedule that was begun, and all that were begun and not finished.
-    async fn ticks_of(&self, schedule: &str) -> StoreResult<(Option<Timestamp>, Vec<TickProgress>)>;
+    /// The newest tick of each of these schedules that was begun (absent: none was), and all ticks of any schedule that
+    /// were begun and not finished.
+    async fn ticks_of(&self, schedules: &[&str]) -> StoreResult<(HashMap<String, Timestamp>, Vec<TickProgress>)>;
     /// Notes ticks as begun (or, with `done_at`, as not to be swept).
     async fn begin_ticks(&self, ticks: &[TickProgress]) -> StoreResult<()>;
 }

@@ -283,11 +283,13 @@ async fn ticks_remember_how_far_they_came(memory: Memory) {
     let half = tick(10, Some(customer(1).customer), None);
     memory.store.commit_batch(&Commit { tick: Some(half.clone()), ..Commit::default() }).await.unwrap();
     memory.store.begin_ticks(&[tick(10, None, None)]).await.unwrap();
-    let (newest, open) = memory.store.ticks_of("rule").await.unwrap();
-    assert_eq!((newest, open), (Some(at(20)), vec![half, tick(20, None, None)]), "beginning again keeps the position");
+    let (newest, open) = memory.store.ticks_of(&["rule", "never"]).await.unwrap();
+    let newest: Vec<_> = newest.into_iter().collect();
+    let expected = (vec![("rule".to_owned(), at(20))], vec![half, tick(20, None, None)]);
+    assert_eq!((newest, open), expected, "beginning again keeps the position");
     let done = Commit { tick: Some(tick(10, None, Some(at(11)))), ..Commit::default() };
     memory.store.commit_batch(&done).await.unwrap();
-    assert_eq!(memory.store.ticks_of("rule").await.unwrap().1, [tick(20, None, None)]);
+    assert_eq!(memory.store.ticks_of(&[]).await.unwrap().1, [tick(20, None, None)]);
 }
 
 async fn the_fit_that_decided_then_is_found_again(memory: Memory) {

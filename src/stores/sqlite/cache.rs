@@ -24,6 +24,22 @@ struct Kept {
     generation: u64,
 }
 
+/// What was known of the customers that a commit changes.
+#[derive(Debug, Default)]
+pub(super) struct Before(HashMap<CustomerId, (CustomerState, usize)>);
+
+impl Before {
+    /// How long the text of this customer's profile is.
+    pub(super) fn n_text(&self, id: CustomerId) -> Option<usize> {
+        self.0.get(&id).map(|(_, n_text)| *n_text)
+    }
+
+    /// Whether this customer's memberships are known to stand in the file as `state` says.
+    pub(super) fn same_segments(&self, state: &CustomerState) -> bool {
+        self.0.get(&state.customer).is_some_and(|(before, _)| before.segments == state.segments)
+    }
+}
+
 impl Cache {
     pub(super) fn of_the_owner() -> Self {
         Cache(Some(Mutex::default()))
@@ -50,18 +66,18 @@ impl Cache {
         }
     }
 
-    /// Before a commit that changes these: nobody may find them as they were. Says how long the text of each was.
-    pub(super) fn forget<'a>(&self, ids: impl IntoIterator<Item = &'a CustomerId>) -> HashMap<CustomerId, usize> {
+    /// Before a commit that changes these: nobody may find them as they were. Says how that was.
+    pub(super) fn forget<'a>(&self, ids: impl IntoIterator<Item = &'a CustomerId>) -> Before {
         let mut forgotten = HashMap::new();
-        let Some(mut kept) = self.kept() else { return forgotten };
+        let Some(mut kept) = self.kept() else { return Before(forgotten) };
         kept.generation += 1;
         for id in ids {
-            if let Some((_, n_text)) = kept.states.remove(id) {
+            if let Some((state, n_text)) = kept.states.remove(id) {
                 kept.n_text -= n_text;
-                forgotten.insert(*id, n_text);
+                forgotten.insert(*id, (state, n_text));
             }
         }
-        forgotten
+        Before(forgotten)
     }
 
     /// After it: these are as the commit left them.

@@ -22,6 +22,7 @@ use crate::domain::clock::Timestamp;
 mod cache;
 mod ledger;
 mod log;
+mod merges;
 mod profiles;
 mod reading;
 mod ticks;
@@ -197,6 +198,17 @@ fn hex(bytes: &[u8]) -> String {
 
 fn hexes<'a>(ids: impl IntoIterator<Item = &'a [u8; 16]>) -> String {
     json(&ids.into_iter().map(|id| hex(id)).collect::<Vec<_>>())
+}
+
+/// Ids that were put together as one text, as `scan_customers.sql` does.
+fn unhex(text: &str) -> StoreResult<Vec<[u8; 16]>> {
+    let digit = |at: u8| char::from(at).to_digit(16).and_then(|d| u8::try_from(d).ok());
+    let byte = |pair: &[u8]| Some(digit(pair[0])? << 4 | digit(pair[1])?);
+    let id = |digits: &[u8]| -> Option<[u8; 16]> {
+        digits.chunks_exact(2).map(byte).collect::<Option<Vec<u8>>>()?.try_into().ok()
+    };
+    let ids: Option<Vec<_>> = text.as_bytes().chunks(32).map(id).collect();
+    ids.ok_or_else(|| StoreError::Corrupt("a list of ids is cut".to_owned()))
 }
 
 /// Sixteen bytes of a column.

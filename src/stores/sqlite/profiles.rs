@@ -5,14 +5,20 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, Sqlite, Transaction};
+use sqlx::{QueryBuilder, Row, Sqlite, Transaction};
 
-use super::{SqliteStore, begin, bytes, from_json, hex, hexes, json, sql, timestamp};
+use super::cache::Before;
+use super::{SqliteStore, begin, bytes, from_json, hex, hexes, json, sql, timestamp, unhex};
 use crate::domain::clock::Timestamp;
 use crate::domain::consent::MessageClass;
 use crate::domain::customer::{Identity, IdentityKind};
+use crate::domain::event::Event;
 use crate::domain::id::{CustomerId, DeliveryId};
 use crate::stores::{Commit, CustomerState, LedgerView, ProfileStore, StoreError, StoreResult};
+
+/// Rows written by one statement: enough that the way to the connection's thread and back hardly counts.
+const CUSTOMERS_PER_STATEMENT: usize = 64;
+const EVENTS_PER_STATEMENT: usize = 64;
 
 #[async_trait]
 impl ProfileStore for SqliteStore {
@@ -71,11 +77,10 @@ impl ProfileStore for SqliteStore {
     ) -> StoreResult<Vec<CustomerState>> {
         let after = after.map_or_else(Vec::new, |id| id.as_bytes().to_vec());
         let statement = if segment.is_some() { sql!("scan_members") } else { sql!("scan_customers") };
-        let query = sqlx::query(statement).bind(after).bind(i64::try_from(max).unwrap_or(i64::MAX));
+        let query = sqlx::query_scalar(statement).bind(after).bind(i64::try_from(max).unwrap_or(i64::MAX));
         let query = if segment.is_some() { query.bind(segment) } else { query };
-        let rows = query.fetch_all(&self.readers).await?;
-        let ids: Vec<CustomerId> =
-            rows.iter().map(|row| bytes(row, "id").map(CustomerId::from_bytes)).collect::<StoreResult<_>>()?;
+        let text: String = query.fetch_one(&self.readers).await?;
+        let ids: Vec<CustomerId> = unhex(&text)?.into_iter().map(CustomerId::from_bytes).collect();
         let mut states = self.read_customers(&ids).await?;
         Ok(ids.iter().filter_map(|id| states.remove(id)).collect())
     }
@@ -104,7 +109,7 @@ impl ProfileStore for SqliteStore {
         let changed = commit.customers.iter().chain(&commit.judged).map(|c| &c.customer);
         let before = self.cache.forget(changed.chain(merged));
         let mut tx = begin(&self.writer).await?;
-        let n_text = write_profiles(&mut tx, commit).await?;
+        let n_text = write_profiles(&mut tx, commit, &before).await?;
         write_decisions(&mut tx, commit).await?;
         if let Some(tick) = &commit.tick {
             super::ticks::save(&mut tx, sql!("save_tick"), tick).await?;
@@ -116,7 +121,7 @@ impl ProfileStore for SqliteStore {
         let living = commit.customers.iter().zip(n_text);
         let living = living.filter(|(c, _)| !commit.merges.iter().any(|(absorbed, _)| *absorbed == c.customer));
         self.cache.learn(living.map(|(c, n_text)| (c.clone(), n_text)));
-        let judged = commit.judged.iter().filter_map(|c| Some((c.clone(), *before.get(&c.customer)?)));
+        let judged = commit.judged.iter().filter_map(|c| Some((c.clone(), before.n_text(c.customer)?)));
         self.cache.learn(judged);
         Ok(())
     }
@@ -155,63 +160,73 @@ impl SqliteStore {
 
 /// Events first, then the customers, then merges, which move what belongs to the absorbed. Says how long the text of each
 /// customer's profile is.
-async fn write_profiles(tx: &mut Transaction<'_, Sqlite>, commit: &Commit) -> StoreResult<Vec<usize>> {
-    if !commit.events.is_empty() {
-        let rows: Vec<_> = commit
-            .events
-            .iter()
-            .map(|(position, event)| {
-                let fact = &event.fact;
-                let customer = event.customer.map(|c| hex(c.as_bytes()));
-                let (key, body) = (hex(&fact.dedupe_key()), hex(&fact.body_hash()));
-                (position, hex(event.id.as_bytes()), key, body, customer, &fact.name, fact.known_at, fact)
-            })
-            .collect();
-        sqlx::query(sql!("insert_events")).bind(json(&rows)).execute(&mut **tx).await?;
-    }
-    // One statement each: profiles are large, and are bound as they are instead of being taken out of one JSON list.
-    let mut n_text = Vec::with_capacity(commit.customers.len());
-    for c in &commit.customers {
-        let profile = json(&c.profile);
-        n_text.push(profile.len());
-        let query = sqlx::query(sql!("save_customer")).bind(&c.customer.as_bytes()[..]).bind(c.created_at.as_micros());
-        query.bind(profile).execute(&mut **tx).await?;
-    }
-    let judged: Vec<_> = commit
-        .customers
-        .iter()
-        .chain(&commit.judged)
-        .map(|c| (hex(c.customer.as_bytes()), &c.scores, &c.segments))
-        .collect();
-    if !judged.is_empty() {
-        let judged = json(&judged);
-        for statement in [sql!("save_judgements"), sql!("clear_members"), sql!("save_members")] {
-            sqlx::query(statement).bind(&judged).execute(&mut **tx).await?;
-        }
-    }
+async fn write_profiles(
+    tx: &mut Transaction<'_, Sqlite>,
+    commit: &Commit,
+    before: &Before,
+) -> StoreResult<Vec<usize>> {
+    write_events(tx, &commit.events).await?;
+    let n_text = write_customers(tx, &commit.customers).await?;
+    write_judgements(tx, commit, before).await?;
     if !commit.identities.is_empty() {
         let links = commit.identities.iter();
         let rows: Vec<_> = links.map(|(i, c)| (i.kind.as_str(), &i.value, hex(c.as_bytes()))).collect();
         sqlx::query(sql!("link_identities")).bind(json(&rows)).execute(&mut **tx).await?;
     }
-    for (absorbed, survivor) in &commit.merges {
-        for statement in [
-            "UPDATE customers SET merged_into = $2, profile = NULL WHERE id = $1",
-            "DELETE FROM judgements WHERE customer = $1 AND $2 IS NOT NULL",
-            "DELETE FROM members WHERE customer = $1 AND $2 IS NOT NULL",
-            "UPDATE events SET customer = $2 WHERE customer = $1",
-            "UPDATE identities SET customer = $2 WHERE customer = $1",
-            "UPDATE firings SET customer = $2 WHERE customer = $1",
-            "UPDATE deliveries SET customer = $2 WHERE customer = $1",
-            "UPDATE signals SET customer = $2 WHERE customer = $1",
-            "UPDATE tasks SET customer = $2 WHERE customer = $1",
-            "UPDATE OR REPLACE refusals SET customer = $2 WHERE customer = $1",
-        ] {
-            let query = sqlx::query(statement).bind(&absorbed.as_bytes()[..]).bind(&survivor.as_bytes()[..]);
-            query.execute(&mut **tx).await?;
-        }
+    super::merges::write(tx, &commit.merges).await?;
+    Ok(n_text)
+}
+
+async fn write_events(tx: &mut Transaction<'_, Sqlite>, events: &[(i64, Event)]) -> StoreResult<()> {
+    for some in events.chunks(EVENTS_PER_STATEMENT) {
+        let columns = "(position, id, key, body_hash, customer, arrived_as, name, known_at, fact)";
+        let mut statement = QueryBuilder::new(format!("INSERT INTO events {columns} "));
+        statement.push_values(some, |mut row, (position, event)| {
+            let (fact, customer) = (&event.fact, event.customer.map(|c| c.as_bytes().to_vec()));
+            row.push_bind(*position).push_bind(&event.id.as_bytes()[..]).push_bind(fact.dedupe_key().to_vec());
+            row.push_bind(fact.body_hash().to_vec()).push_bind(customer.clone()).push_bind(customer);
+            row.push_bind(&*fact.name).push_bind(fact.known_at.as_micros()).push_bind(json(fact));
+        });
+        let whole = some.len() == EVENTS_PER_STATEMENT;
+        statement.build().persistent(whole).execute(&mut **tx).await?;
+    }
+    Ok(())
+}
+
+/// Profiles are large: they are bound as they are, many to a statement, instead of being taken out of one JSON list.
+async fn write_customers(tx: &mut Transaction<'_, Sqlite>, customers: &[CustomerState]) -> StoreResult<Vec<usize>> {
+    let mut n_text = Vec::with_capacity(customers.len());
+    for some in customers.chunks(CUSTOMERS_PER_STATEMENT) {
+        let mut statement = QueryBuilder::new("INSERT INTO customers (id, created_at, profile) ");
+        statement.push_values(some, |mut row, c| {
+            let profile = json(&c.profile);
+            n_text.push(profile.len());
+            row.push_bind(&c.customer.as_bytes()[..]).push_bind(c.created_at.as_micros()).push_bind(profile);
+        });
+        statement.push(" ON CONFLICT (id) DO UPDATE SET profile = excluded.profile");
+        let whole = some.len() == CUSTOMERS_PER_STATEMENT;
+        statement.build().persistent(whole).execute(&mut **tx).await?;
     }
     Ok(n_text)
+}
+
+/// Scores change with every day; memberships seldom do, and are left alone where they stand as they are.
+async fn write_judgements(tx: &mut Transaction<'_, Sqlite>, commit: &Commit, before: &Before) -> StoreResult<()> {
+    let row = |c: &&CustomerState| json(&(hex(c.customer.as_bytes()), &c.scores, &c.segments));
+    let list = |rows: Vec<String>| format!("[{}]", rows.join(","));
+    let judged: Vec<&CustomerState> = commit.customers.iter().chain(&commit.judged).collect();
+    let moved: Vec<&CustomerState> = judged.iter().copied().filter(|c| !before.same_segments(c)).collect();
+    if !judged.is_empty() {
+        let rows = list(judged.iter().map(row).collect());
+        sqlx::query(sql!("save_judgements")).bind(rows).execute(&mut **tx).await?;
+    }
+    if !moved.is_empty() {
+        let rows = list(moved.iter().map(row).collect());
+        for statement in [sql!("clear_members"), sql!("save_members")] {
+            sqlx::query(statement).bind(&rows).execute(&mut **tx).await?;
+        }
+    }
+    Ok(())
 }
 
 async fn write_decisions(tx: &mut Transaction<'_, Sqlite>, commit: &Commit) -> StoreResult<()> {

@@ -1,5 +1,7 @@
 //! Schedules and models.
 
+use std::collections::HashMap;
+
 use async_trait::async_trait;
 use sqlx::{Row, Sqlite, Transaction};
 
@@ -10,27 +12,25 @@ use crate::stores::{ModelStore, StoreResult, StoredModel, TickProgress, TickStor
 
 #[async_trait]
 impl TickStore for SqliteStore {
-    async fn ticks_of(&self, schedule: &str) -> StoreResult<(Option<Timestamp>, Vec<TickProgress>)> {
-        let newest: Option<i64> = sqlx::query_scalar("SELECT max(at) FROM ticks WHERE schedule = $1")
-            .bind(schedule)
-            .fetch_one(&self.readers)
-            .await?;
-        let rows = sqlx::query("SELECT at, position FROM ticks WHERE schedule = $1 AND done_at IS NULL ORDER BY at")
-            .bind(schedule)
+    async fn ticks_of(&self, schedules: &[&str]) -> StoreResult<(HashMap<String, Timestamp>, Vec<TickProgress>)> {
+        let rows: Vec<(String, i64)> =
+            sqlx::query_as(sql!("newest_ticks")).bind(json(schedules)).fetch_all(&self.readers).await?;
+        let newest = rows.into_iter().map(|(schedule, at)| (schedule, Timestamp::from_micros(at))).collect();
+        let rows = sqlx::query("SELECT schedule, at, position FROM ticks WHERE done_at IS NULL ORDER BY at")
             .fetch_all(&self.readers)
             .await?;
         let open = rows
             .iter()
             .map(|row| {
                 Ok(TickProgress {
-                    schedule: schedule.to_owned(),
+                    schedule: row.try_get("schedule")?,
                     at: timestamp(row, "at")?,
                     position: optional_bytes(row, "position")?.map(CustomerId::from_bytes),
                     done_at: None,
                 })
             })
             .collect::<StoreResult<_>>()?;
-        Ok((newest.map(Timestamp::from_micros), open))
+        Ok((newest, open))
     }
 
     async fn begin_ticks(&self, ticks: &[TickProgress]) -> StoreResult<()> {
