@@ -16,7 +16,7 @@ use crate::domain::quarantine::Quarantined;
 use crate::domain::rule::Trigger;
 use crate::domain::segment::{Signal, Transition};
 use crate::rules::Rule;
-use crate::stores::{Append, LogRecord};
+use crate::stores::{Append, Commit, LogRecord};
 
 /// Records in one batch: bounds memory and how long a commit holds the store's writer. Only an import ever has so many
 /// waiting; the fewer batches, the less often a customer's profile is written.
@@ -26,21 +26,25 @@ impl Pipeline {
     /// Derives everything that the log holds and the store does not. Says how many records that were.
     pub async fn derive_all(&self, mut progress: impl FnMut(u64)) -> Result<u64, PipelineError> {
         let mut n = 0;
-        loop {
-            let done = self.derive_batch().await?;
-            if done == 0 {
-                return Ok(n);
-            }
-            n += done;
+        let mut records = self.log.read_after(self.store.position().await?, MAX_BATCH).await?;
+        while let Some(last) = records.last().map(|r| r.position) {
+            let n_records = records.len() as u64;
+            let (commit, n_fresh) = self.derive_batch(records, last).await?;
+            // The next batch is read while this one is written.
+            let next;
+            (next, ()) = tokio::try_join!(self.log.read_after(last, MAX_BATCH), self.store.commit_batch(&commit))?;
+            records = next;
+            self.metrics.log_backlog(self.log.end().await?.saturating_sub(last).unsigned_abs());
+            self.metrics.events_accepted(n_fresh);
+            self.metrics.events_duplicate(n_records - n_fresh);
+            n += n_records;
             progress(n);
         }
+        Ok(n)
     }
 
-    async fn derive_batch(&self) -> Result<u64, PipelineError> {
-        let position = self.store.position().await?;
-        let records = self.log.read_after(position, MAX_BATCH).await?;
-        let Some(last) = records.last().map(|r| r.position) else { return Ok(0) };
-        let n_records = records.len() as u64;
+    /// What these records, which end at `last`, come to, and how many of them are not duplicates.
+    async fn derive_batch(&self, records: Vec<LogRecord>, last: i64) -> Result<(Commit, u64), PipelineError> {
         let context = self.context();
         let now = self.clock.now();
 
@@ -72,11 +76,7 @@ impl Pipeline {
         self.count_decisions(&work.commit);
         let mut commit = work.finish();
         commit.position = Some(last);
-        self.store.commit_batch(&commit).await?;
-        self.metrics.log_backlog(self.log.end().await?.saturating_sub(last).unsigned_abs());
-        self.metrics.events_accepted(n_fresh);
-        self.metrics.events_duplicate(n_records - n_fresh);
-        Ok(n_records)
+        Ok((commit, n_fresh))
     }
 
     /// Keeps the first of each message. The same id with another body is no repetition: it is put aside, not dropped.
@@ -124,7 +124,7 @@ impl Pipeline {
         Ok(Workbook::new(identities, states, ledger))
     }
 
-    pub(super) fn count_decisions(&self, commit: &crate::stores::Commit) {
+    pub(super) fn count_decisions(&self, commit: &Commit) {
         for firing in &commit.firings {
             self.metrics.firings(&firing.rule, 1);
         }
@@ -175,7 +175,7 @@ fn ask(
 }
 
 /// Adds a decision to the commit.
-pub(super) fn note(decision: evaluate::Decision, commit: &mut crate::stores::Commit, rule: &Rule) {
+pub(super) fn note(decision: evaluate::Decision, commit: &mut Commit, rule: &Rule) {
     if let Some(error) = decision.error {
         tracing::warn!(rule.id = %rule.id, error = %error, "a rule failed; it did nothing for this customer");
     }

@@ -33,10 +33,7 @@ const FOLLOWING: [&str; 9] = [
 ];
 
 /// `merges` in the order in which they happened; a survivor may be absorbed by a later one.
-pub(super) async fn write(
-    tx: &mut Transaction<'_, Sqlite>,
-    merges: &[(CustomerId, CustomerId)],
-) -> StoreResult<()> {
+pub(super) async fn write(tx: &mut Transaction<'_, Sqlite>, merges: &[(CustomerId, CustomerId)]) -> StoreResult<()> {
     if merges.is_empty() {
         return Ok(());
     }

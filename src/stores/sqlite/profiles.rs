@@ -160,11 +160,7 @@ impl SqliteStore {
 
 /// Events first, then the customers, then merges, which move what belongs to the absorbed. Says how long the text of each
 /// customer's profile is.
-async fn write_profiles(
-    tx: &mut Transaction<'_, Sqlite>,
-    commit: &Commit,
-    before: &Before,
-) -> StoreResult<Vec<usize>> {
+async fn write_profiles(tx: &mut Transaction<'_, Sqlite>, commit: &Commit, before: &Before) -> StoreResult<Vec<usize>> {
     write_events(tx, &commit.events).await?;
     let n_text = write_customers(tx, &commit.customers).await?;
     write_judgements(tx, commit, before).await?;
