@@ -181,14 +181,13 @@ impl Living<'_> {
                 period.append_between(&folder, from, until)?;
                 if self.clock.now() < until {
                     self.live_hour(&mut sources, until).await?;
+                    // A run that is stopped lives its last hour again: what it did is in the ledger and is not done twice,
+                    // and the files hold at least what was read of them.
+                    store.set_meta(INSTANT, &until.as_micros().to_string()).await?;
                 }
                 from = until;
             }
             morning = ends_at;
-            if self.clock.now() == ends_at {
-                // A run that is stopped lives its last day again: what it did is in the ledger and is not done twice.
-                store.set_meta(INSTANT, &ends_at.as_micros().to_string()).await?;
-            }
             living.inc(1);
         }
         living.finish_and_clear();
@@ -201,9 +200,10 @@ impl Living<'_> {
         if sources.is_empty() {
             *sources = self.open_sources(false)?;
         }
-        // Side by side, so that what all of them bring is one commit of the log.
-        let reading = sources.iter_mut().map(|source| self.take_in(&mut **source, |_| ()));
-        futures_util::future::try_join_all(reading).await?;
+        // One after another: side by side, chance would say who comes first, and no two demos would be the same.
+        for source in sources {
+            self.take_in(&mut **source, |_| ()).await?;
+        }
         self.engine.step().await?;
         Ok(())
     }
