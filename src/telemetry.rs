@@ -31,6 +31,8 @@ pub struct Metrics {
     refusals: Counters<1>,
     firings: Counters<1>,
     log_backlog: Gauge<u64, AtomicU64>,
+    reloads: Counter,
+    problems: Gauge<u64, AtomicU64>,
 }
 
 impl Default for Metrics {
@@ -52,6 +54,8 @@ impl Metrics {
             refusals: Family::default(),
             firings: Family::default(),
             log_backlog: Gauge::default(),
+            reloads: Counter::default(),
+            problems: Gauge::default(),
         };
         // The encoder appends `_total` to counters, `_info` to infos, and a full stop to each help text.
         let registry = &mut metrics.registry;
@@ -67,6 +71,8 @@ impl Metrics {
         registry.register("refusals", "Messages that were not let through", metrics.refusals.clone());
         registry.register("firings", "Evaluations that said yes and were admitted", metrics.firings.clone());
         registry.register("log_backlog", "Events in the log that are not yet in profiles", metrics.log_backlog.clone());
+        registry.register("reloads", "Times that rules and templates were read again", metrics.reloads.clone());
+        registry.register("problems", "Errors in rules and templates as last read", metrics.problems.clone());
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "Which build this is", version);
         metrics
@@ -115,6 +121,17 @@ impl Metrics {
         self.log_backlog.set(n);
     }
 
+    /// Rules and templates were read again; `n_problems` errors were found.
+    pub fn reloaded(&self, n_problems: u64) {
+        self.reloads.inc();
+        self.problems.set(n_problems);
+    }
+
+    /// Rules and templates were read at the start; `n` errors were found.
+    pub fn problems(&self, n: u64) {
+        self.problems.set(n);
+    }
+
     /// All values as [`CONTENT_TYPE`].
     pub fn render(&self) -> String {
         let mut text = String::new();
@@ -138,6 +155,7 @@ mod tests {
         metrics.refusals("no_consent", 5);
         metrics.firings("win_back", 6);
         metrics.log_backlog(7);
+        metrics.reloaded(8);
         let text = metrics.render();
         let samples: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
         let version = concat!("rekindle_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1");
@@ -150,6 +168,8 @@ mod tests {
             "rekindle_refusals_total{reason=\"no_consent\"} 5",
             "rekindle_firings_total{rule=\"win_back\"} 6",
             "rekindle_log_backlog 7",
+            "rekindle_reloads_total 1",
+            "rekindle_problems 8",
             version,
         ];
         assert_eq!(samples, expected);

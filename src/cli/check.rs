@@ -23,7 +23,7 @@ impl Check {
     pub(super) fn run(self) -> anyhow::Result<Ended> {
         let config = load_config(&self.listing.common.config)?;
         let business = config.business.business().map_err(anyhow::Error::msg)?;
-        let written = read_written(&config);
+        let written = read_written(&config, None);
         let n_errors = written.diagnostics.iter().filter(|d| d.severity == Severity::Error).count();
         let n_warnings = written.diagnostics.len() - n_errors;
         let rules: Vec<_> = written.book.rules().collect();

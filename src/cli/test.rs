@@ -22,7 +22,7 @@ impl Test {
     pub(super) fn run(self) -> anyhow::Result<Ended> {
         let config = load_config(&self.listing.common.config)?;
         let business = config.business.business().map_err(anyhow::Error::msg)?;
-        let written = read_written(&config);
+        let written = read_written(&config, None);
         if let Some(name) = &self.rule {
             anyhow::ensure!(
                 written.book.rule(name).is_some(),

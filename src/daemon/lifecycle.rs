@@ -60,6 +60,7 @@ impl Engine {
         let workers = tokio_util::task::TaskTracker::new();
         let mut serving = workers.spawn(serve(listener, state, stop.clone()));
         workers.spawn(self.clone().keep_deciding(stop.clone()));
+        workers.spawn(self.clone().keep_watching(stop.clone()));
         for channel in self.pipeline.channels.clone() {
             workers.spawn(self.clone().keep_delivering(channel, stop.clone()));
         }

@@ -28,6 +28,7 @@ use crate::stores::{Log, Store, StoreError};
 use crate::telemetry::Metrics;
 
 mod lifecycle;
+mod reload;
 
 /// Looks up environment variables for secrets.
 pub type Environment = dyn Fn(&str) -> Option<String> + Send + Sync;
@@ -42,15 +43,16 @@ pub struct Written {
     pub diagnostics: Vec<Diagnostic>,
 }
 
-/// Reads rules and templates; what is broken is reported, the rest is used.
-pub fn read_written(config: &Config) -> Written {
-    let (templates, mut diagnostics) = Templates::load(&config.files.templates);
+/// Reads rules and templates; what is broken is reported and keeps its last good version, the rest is used.
+pub fn read_written(config: &Config, last_good: Option<(&RuleBook, &Templates)>) -> Written {
+    let (last_book, last_templates) = last_good.unzip();
+    let (templates, mut diagnostics) = Templates::load(&config.files.templates, last_templates);
     let vocabulary = Vocabulary {
         templates: templates.cards().clone(),
         webhooks: config.webhook().endpoint_names(),
         ..Vocabulary::default()
     };
-    let book = RuleBook::load(&config.files.rules, &vocabulary, None);
+    let book = RuleBook::load(&config.files.rules, &vocabulary, last_book);
     diagnostics.extend(book.diagnostics().iter().cloned());
     Written { book, templates, diagnostics }
 }
@@ -63,6 +65,8 @@ pub struct Engine {
     pub inbox: Arc<Inbox>,
     /// What is wrong with what people wrote.
     pub diagnostics: Vec<Diagnostic>,
+    config: Config,
+    templates: SharedTemplates,
     desk: Desk,
     arrived: Arc<Notify>,
     decided: Arc<Notify>,
@@ -75,8 +79,9 @@ impl Engine {
     /// or an unusable store is an error.
     pub async fn open(config: &Config, clock: Arc<dyn Clock>, environment: &Environment) -> anyhow::Result<Self> {
         let business = Arc::new(config.business.business().map_err(anyhow::Error::msg)?);
-        let Written { book, templates, diagnostics } = read_written(config);
-        for problem in diagnostics.iter().filter(|d| d.severity == Severity::Error) {
+        let Written { book, templates, diagnostics } = read_written(config, None);
+        let wrong: Vec<&Diagnostic> = diagnostics.iter().filter(|d| d.severity == Severity::Error).collect();
+        for problem in &wrong {
             tracing::warn!(file = %problem.file, "{problem}");
         }
 
@@ -86,6 +91,7 @@ impl Engine {
         let arrived = Arc::new(Notify::new());
         let tasks = TaskTracker::new();
         let metrics = Arc::new(Metrics::new());
+        metrics.problems(wrong.len() as u64);
         let (inbox, writing) = Inbox::open(log.clone(), metrics.clone(), arrived.clone());
         tasks.spawn(writing);
         let (desk, settling) = Desk::open(store.clone());
@@ -98,7 +104,8 @@ impl Engine {
             zone: business.zone.clone(),
         };
         let secrets = |name: &str| environment(name);
-        let email = open_email(&config.email(), SharedTemplates::new(templates), letterhead, &secrets)
+        let templates = SharedTemplates::new(templates);
+        let email = open_email(&config.email(), templates.clone(), letterhead, &secrets)
             .map_err(anyhow::Error::msg)?;
         let webhook = open_webhook(&config.webhook(), &secrets).map_err(anyhow::Error::msg)?;
         let channels: Vec<Arc<dyn Channel>> = vec![
@@ -131,7 +138,8 @@ impl Engine {
         pipeline.load_models().await?;
         pipeline.recover_deliveries().await?;
         let decided = Arc::new(Notify::new());
-        Ok(Engine { pipeline, inbox, diagnostics, desk, arrived, decided, tasks, files })
+        let config = config.clone();
+        Ok(Engine { pipeline, inbox, diagnostics, config, templates, desk, arrived, decided, tasks, files })
     }
 
     /// Does everything that is due now: derives what arrived, sweeps the ticks that are due, carries deliveries out, and
@@ -154,6 +162,7 @@ impl Engine {
 
     /// Derives what arrived and sweeps what is due; says how much that was.
     async fn decide(&self) -> Result<u64, PipelineError> {
+        self.pipeline.settle_edited_segments().await?;
         let mut n = self.pipeline.derive_all(|_| ()).await?;
         for tick in self.pipeline.due_ticks(self.pipeline.clock.now()).await? {
             self.pipeline.sweep(tick).await?;

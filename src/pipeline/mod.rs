@@ -71,6 +71,8 @@ pub struct Pipeline {
     context: RwLock<Arc<DecisionContext>>,
     /// No tick is due before this instant, as long as the context is this one.
     quiet_until: Mutex<Option<(Arc<DecisionContext>, Timestamp)>>,
+    /// Everybody was asked about the segments of this book.
+    settled_book: Mutex<Option<Arc<RuleBook>>>,
 }
 
 /// What a pipeline is made of; see [`Pipeline`].
@@ -98,8 +100,20 @@ impl Pipeline {
     pub fn new(parts: PipelineParts, context: DecisionContext) -> Self {
         let PipelineParts { log, store, clock, metrics, channels, models, unsubscribe, public_url } = parts;
         let context = RwLock::new(Arc::new(context));
-        let quiet_until = Mutex::default();
-        Pipeline { log, store, clock, metrics, channels, models, unsubscribe, public_url, context, quiet_until }
+        let (quiet_until, settled_book) = Default::default();
+        Pipeline {
+            log,
+            store,
+            clock,
+            metrics,
+            channels,
+            models,
+            unsubscribe,
+            public_url,
+            context,
+            quiet_until,
+            settled_book,
+        }
     }
 
     /// What to decide by just now.

@@ -4,7 +4,7 @@
 //! The daily rescoring is such a sweep, under the name `@rescore`: it fits the models, scores everybody, and notes who
 //! entered or left a segment because days have passed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
 
 use super::derive::{note, wake_by_signals};
@@ -17,7 +17,7 @@ use crate::domain::id::CustomerId;
 use crate::domain::segment::Signal;
 use crate::domain::subject::Subject;
 use crate::models::{CustomerFacts, Dataset, Fitted};
-use crate::rules::Rule;
+use crate::rules::{Rule, RuleBook};
 use crate::stores::{Commit, CustomerState, StoredModel, TickProgress};
 
 /// The schedule of the daily rescoring.
@@ -26,6 +26,8 @@ pub const RESCORE: &str = "@rescore";
 const CHUNK: usize = 500;
 /// Set once the models have been fitted and everybody was scored: before that, scores say nothing about change.
 const SCORED_ONCE: &str = "scored_once";
+/// The segments that everybody was asked about, with their versions.
+const SEGMENT_VERSIONS: &str = "segment_versions";
 
 impl Pipeline {
     /// The ticks that are due at `now`, in the order in which they are to be swept. The sweep's own commits note them; one
@@ -86,7 +88,7 @@ impl Pipeline {
                 self.fit_models(self.clock.now()).await?;
             }
             let waking = if quiet { Waking::Quiet } else { Waking::Aloud { new: false } };
-            self.score_everybody(waking, Some(tick)).await?;
+            self.score_everybody(waking, &BTreeSet::new(), Some(tick)).await?;
             if quiet {
                 self.store.set_meta(SCORED_ONCE, "yes").await?;
             }
@@ -136,11 +138,44 @@ impl Pipeline {
     /// After an import: fits the models on what is known now and settles scores and segments without waking a rule.
     pub async fn settle_import(&self) -> Result<(), PipelineError> {
         self.fit_models(self.clock.now()).await?;
-        self.score_everybody(Waking::Quiet, None).await?;
+        self.score_everybody(Waking::Quiet, &BTreeSet::new(), None).await?;
         Ok(self.store.set_meta(SCORED_ONCE, "yes").await?)
     }
 
-    async fn score_everybody(&self, waking: Waking, mut tick: Option<TickProgress>) -> Result<(), PipelineError> {
+    /// After somebody has edited segments: asks everybody about those that are new or mean something else now. It wakes no
+    /// rule for them: saving a file must not look like a thousand customers changing their minds.
+    pub async fn settle_edited_segments(&self) -> Result<(), PipelineError> {
+        let book = self.context().book.clone();
+        let settled = |book: &Arc<RuleBook>| {
+            let slot = self.settled_book.lock().unwrap_or_else(PoisonError::into_inner);
+            slot.as_ref().is_some_and(|settled| Arc::ptr_eq(settled, book))
+        };
+        if settled(&book) {
+            return Ok(());
+        }
+        let now = book.segment_versions();
+        let text = serde_json::to_string(&now).expect("names and hashes are text");
+        let before = self.store.meta(SEGMENT_VERSIONS).await?;
+        if before.as_ref() != Some(&text) {
+            let before: BTreeMap<String, String> =
+                before.map(|text| serde_json::from_str(&text).unwrap_or_default()).unwrap_or_default();
+            let edited: BTreeSet<String> =
+                now.into_iter().filter(|(name, version)| before.get(name) != Some(version)).map(|(n, _)| n).collect();
+            tracing::info!(segments = ?edited, "segments were edited; everybody is asked about them anew");
+            self.score_everybody(Waking::Aloud { new: false }, &edited, None).await?;
+            self.store.set_meta(SEGMENT_VERSIONS, &text).await?;
+        }
+        *self.settled_book.lock().unwrap_or_else(PoisonError::into_inner) = Some(book);
+        Ok(())
+    }
+
+    /// `edited` segments are answered as if they had never been asked about.
+    async fn score_everybody(
+        &self,
+        waking: Waking,
+        edited: &BTreeSet<String>,
+        mut tick: Option<TickProgress>,
+    ) -> Result<(), PipelineError> {
         let context = self.context();
         let now = self.clock.now();
         let mut after = tick.as_ref().and_then(|tick| tick.position);
@@ -152,7 +187,7 @@ impl Pipeline {
             }
             let ended = states.len() < CHUNK;
             let mut work = Workbook::default();
-            for (state, signals, changed) in judge_all(&states, waking, now, &context) {
+            for (state, signals, changed) in judge_all(&states, waking, edited, now, &context) {
                 work.commit.signals.extend(signals);
                 if changed {
                     work.commit.judged.push(state.clone());
@@ -235,11 +270,15 @@ fn matches(rule: &Rule, subject: &Subject) -> bool {
 fn judge_all(
     states: &[CustomerState],
     waking: Waking,
+    edited: &BTreeSet<String>,
     now: Timestamp,
     context: &DecisionContext,
 ) -> Vec<(CustomerState, Vec<Signal>, bool)> {
     let one = |mut state: CustomerState| {
         let before = (state.scores.clone(), state.segments.clone());
+        if edited.iter().any(|name| state.segments.contains_key(name)) {
+            Arc::make_mut(&mut state.segments).retain(|name, _| !edited.contains(name));
+        }
         let signals = judge(&mut state, waking, None, now, context);
         let changed = before != (state.scores.clone(), state.segments.clone());
         (state, signals, changed)

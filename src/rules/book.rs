@@ -85,6 +85,11 @@ impl RuleBook {
         self.segments.iter().flat_map(|segments| segments.names.iter().map(String::as_str))
     }
 
+    /// Of each segment, what changes when its condition was edited: the hash of its text and of what it leans on.
+    pub fn segment_versions(&self) -> BTreeMap<String, String> {
+        self.segments.as_ref().map_or_else(Default::default, |segments| segments.versions.clone())
+    }
+
     /// The segments that `subject` is in, and what went wrong while asking. Where a condition fails, membership stays as
     /// `subject.segments` has it.
     pub fn segments_of(&self, subject: &Subject) -> (BTreeSet<String>, Vec<Diagnostic>) {
@@ -144,8 +149,9 @@ impl RuleBook {
         self.lean_on_common(&text, &mut findings);
         let none = BTreeSet::new();
         let known = Known { vocabulary, segments: &none, common: shared };
-        let (segments, names) =
-            Segments::load(host::engine(self.common_module()), &shown(&path), &text, &known, &mut findings);
+        let common_text = self.common.as_ref().map_or("", |common| common.text.as_str());
+        let engine = host::engine(self.common_module());
+        let (segments, names) = Segments::load(engine, &shown(&path), &text, common_text, &known, &mut findings);
         self.diagnostics.extend(findings.into_sorted());
         self.segments = segments.map(Arc::new).or_else(|| last_good.and_then(|last| last.segments.clone()));
         // Rules are held to what is in force; to what was meant only while nothing is.

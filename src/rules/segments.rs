@@ -1,9 +1,10 @@
 //! Segments: every public function of `segments.rhai` names the set of customers for whom it is true.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::Arc;
 
-use rhai::{AST, Engine, FnAccess};
+use rhai::{AST, Engine, FnAccess, Position, ScriptFuncDef};
 
 use super::check::{Kind, check};
 use super::findings::Findings;
@@ -11,12 +12,15 @@ use super::host::run::{Phase, Run};
 use super::program::Program;
 use super::{Known, parse};
 use crate::domain::diagnostic::Diagnostic;
+use crate::domain::id::short_hash;
 use crate::domain::subject::Subject;
 
 /// The segments of one version of the file.
 #[derive(Debug)]
 pub(super) struct Segments {
     pub(super) names: BTreeSet<String>,
+    /// Name → what changes when the condition may mean something else than before.
+    pub(super) versions: BTreeMap<String, String>,
     program: Program,
 }
 
@@ -27,6 +31,7 @@ impl Segments {
         mut engine: Engine,
         path: &str,
         text: &str,
+        common_text: &str,
         known: &Known<'_>,
         findings: &mut Findings,
     ) -> (Option<Self>, BTreeSet<String>) {
@@ -38,7 +43,10 @@ impl Segments {
         }
         let entries: Vec<(&str, usize)> = names.iter().map(|name| (name.as_str(), 1)).collect();
         match Program::new(engine, &tree, path, &entries) {
-            Ok(program) => (Some(Segments { names: names.clone(), program }), names),
+            Ok(program) => {
+                let versions = versions(&tree, text, common_text);
+                (Some(Segments { names: names.clone(), versions, program }), names)
+            }
             Err(failure) => {
                 findings.add(failure.diagnostic());
                 (None, names)
@@ -60,6 +68,30 @@ impl Segments {
         let members = self.names.iter().filter(is_member).cloned().collect();
         (members, failures)
     }
+}
+
+/// The hash of each segment's own body and of everything that all of them share: constants, helpers, comments aside.
+fn versions(tree: &AST, text: &str, common_text: &str) -> BTreeMap<String, String> {
+    let lines: Vec<usize> = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+    let offset = |at: Position| -> Option<usize> {
+        let line = *lines.get(at.line()?.checked_sub(1)?)?;
+        let column = at.position()?.checked_sub(1)?;
+        text[line..].char_indices().nth(column).map(|(n, _)| line + n)
+    };
+    let public = tree.iter_fn_def().filter(|f| f.access == FnAccess::Public && !f.name.starts_with("anon$"));
+    let body = |f: &Arc<ScriptFuncDef>| {
+        // Where a place is not known the whole file stands for the body: rather too new a version than too old.
+        let range = offset(f.body.start_position()).zip(offset(f.body.end_position())).filter(|(from, to)| from <= to);
+        (f.name.to_string(), range.map_or(0..text.len(), |(from, to)| from..to))
+    };
+    let bodies: Vec<(String, Range<usize>)> = public.map(body).collect();
+    let inside = |at: usize| bodies.iter().any(|(_, range)| range.contains(&at));
+    let outside: String = text.char_indices().filter(|(at, _)| !inside(*at)).map(|(_, c)| c).collect();
+    let is_code = |line: &&str| !line.trim_start().starts_with("//");
+    let shared: Vec<&str> = outside.lines().filter(is_code).collect();
+    let shared = shared.join("\n");
+    let hash = |range: Range<usize>| short_hash(&[text[range].as_bytes(), shared.as_bytes(), common_text.as_bytes()]);
+    bodies.into_iter().map(|(name, range)| (name, hash(range))).collect()
 }
 
 fn names(tree: &AST) -> BTreeSet<String> {

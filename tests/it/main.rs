@@ -11,6 +11,7 @@ mod http_world;
 mod import_command;
 mod journeys;
 mod not_run;
+mod reloading;
 mod repository;
 mod rust_source;
 mod servers;

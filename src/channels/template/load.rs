@@ -26,23 +26,40 @@ const BUSINESS: [&str; 2] = ["business.name", "business.address"];
 const NOW: [&str; 2] = ["now.date", "now.year"];
 
 impl Templates {
-    /// Reads all templates in `dir`. Those with an error are left out; the rest can be used.
-    pub fn load(dir: &Path) -> (Templates, Vec<Diagnostic>) {
+    /// Reads all templates in `dir`. One with an error keeps its version from `last_good`, or is left out; the rest can be
+    /// used.
+    pub fn load(dir: &Path, last_good: Option<&Templates>) -> (Templates, Vec<Diagnostic>) {
         let mut problems = Vec::new();
         let mut environment = environment();
         let mut cards = TemplateCards::new();
-        for name in folders(dir, &mut problems) {
+        // An unreadable folder is not an empty one.
+        let everything = || last_good.map(|last| last.cards.keys().cloned().collect()).unwrap_or_default();
+        for name in folders(dir, &mut problems).unwrap_or_else(everything) {
             let mut loader =
                 Loader { name: &name, dir: dir.join(&name), environment: &mut environment, problems: vec![] };
             let template = loader.load();
             let found = loader.problems;
-            if let Some(card) = template.filter(|_| found.iter().all(|p| p.severity != Severity::Error)) {
+            let sound = template.filter(|_| found.iter().all(|p| p.severity != Severity::Error));
+            problems.extend(found);
+            let card = sound.or_else(|| last_good.and_then(|last| last.lend(&name, &mut environment)));
+            if let Some(card) = card {
                 cards.insert(name, card);
             }
-            problems.extend(found);
         }
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         (Templates { folder: dir.to_owned(), environment, cards }, problems)
+    }
+
+    /// Puts this version of a template into `environment`.
+    fn lend(&self, name: &str, environment: &mut Environment<'static>) -> Option<TemplateCard> {
+        let card = self.cards.get(name)?;
+        for part in PARTS {
+            let key = format!("{name}/{part}");
+            if let Ok(template) = self.environment.get_template(&key) {
+                environment.add_template_owned(key, template.source().to_owned()).ok()?;
+            }
+        }
+        Some(card.clone())
     }
 }
 
@@ -59,13 +76,14 @@ fn environment() -> Environment<'static> {
     environment
 }
 
-fn folders(dir: &Path, problems: &mut Vec<Diagnostic>) -> BTreeSet<String> {
+/// `None`: the folder cannot be read.
+fn folders(dir: &Path, problems: &mut Vec<Diagnostic>) -> Option<BTreeSet<String>> {
     let file = dir.display().to_string();
     let entries = match std::fs::read_dir(dir) {
         Ok(entries) => entries,
         Err(e) => {
             problems.push(Diagnostic::error(file, format!("cannot read the templates folder: {e}")));
-            return BTreeSet::new();
+            return None;
         }
     };
     let mut names = BTreeSet::new();
@@ -83,7 +101,7 @@ fn folders(dir: &Path, problems: &mut Vec<Diagnostic>) -> BTreeSet<String> {
             problems.push(problem.help(help));
         }
     }
-    names
+    Some(names)
 }
 
 struct Loader<'a> {

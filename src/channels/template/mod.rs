@@ -105,7 +105,7 @@ mod tests {
     fn template(subject: &str, html: &str, text: &str) -> Templates {
         let card = ("t/template.toml", "class = 'service'");
         let dir = folder(&[card, ("t/subject.txt", subject), ("t/body.html", html), ("t/body.txt", text)]);
-        let (templates, problems) = Templates::load(dir.path());
+        let (templates, problems) = Templates::load(dir.path(), None);
         assert_eq!(problems, []);
         templates
     }
@@ -127,7 +127,7 @@ mod tests {
 
     #[test]
     fn the_shipped_templates_load_and_render_with_and_without_a_name() {
-        let (templates, problems) = Templates::load(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/templates")));
+        let (templates, problems) = Templates::load(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/templates")), None);
         assert_eq!(problems, []);
         let expected = [
             ("cart_rescue", MessageClass::Marketing, Some("reminders"), json!({})),
@@ -220,7 +220,7 @@ mod tests {
             ("including/body.txt", ""),
             ("Bad Name/x", ""),
         ]);
-        let (templates, problems) = Templates::load(dir.path());
+        let (templates, problems) = Templates::load(dir.path(), None);
         assert!(templates.cards().keys().eq(["good"]));
         assert!(templates.cards()["good"].needs.iter().eq(["percent"]));
         assert!(templates.cards()["good"].optional.iter().eq(["code"]));
@@ -258,7 +258,7 @@ mod tests {
 
     #[test]
     fn a_missing_folder_is_a_problem_and_not_a_crash() {
-        let (templates, problems) = Templates::load(Path::new("/nowhere/templates"));
+        let (templates, problems) = Templates::load(Path::new("/nowhere/templates"), None);
         assert!(templates.cards().is_empty());
         assert!(problems[0].message.starts_with("cannot read the templates folder"));
     }

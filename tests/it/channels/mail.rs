@@ -244,7 +244,7 @@ async fn templates_can_be_replaced_while_the_channel_is_open() {
         {
             fs::write(folder.join(file), text).unwrap();
         }
-        let (templates, problems) = Templates::load(&dir.path().join("templates"));
+        let (templates, problems) = Templates::load(&dir.path().join("templates"), None);
         assert_eq!(problems, []);
         templates
     };

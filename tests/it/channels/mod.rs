@@ -106,7 +106,7 @@ fn apology(n: u8) -> Dispatch {
 }
 
 fn shipped_templates() -> SharedTemplates {
-    let (templates, problems) = Templates::load(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/templates")));
+    let (templates, problems) = Templates::load(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/templates")), None);
     assert_eq!(problems, []);
     SharedTemplates::new(templates)
 }
