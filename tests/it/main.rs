@@ -10,6 +10,7 @@ mod http_server;
 mod http_world;
 mod import_command;
 mod journeys;
+mod model_cards;
 mod not_run;
 mod reloading;
 mod repository;
