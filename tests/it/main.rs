@@ -2,14 +2,17 @@
 
 mod architecture;
 mod channels;
+mod clocks;
 mod connectors;
 mod data_sets;
 mod deciding;
 mod documents;
+mod full_disk;
 mod http_server;
 mod http_world;
 mod import_command;
 mod journeys;
+mod locked_files;
 mod not_run;
 mod real_daemon;
 mod reloading;
@@ -17,7 +20,9 @@ mod repository;
 mod rust_source;
 mod servers;
 mod shop;
+mod signals;
 mod store_conformance;
+mod syncs;
 mod torture;
 mod tracking_api;
 mod unifying;
