@@ -103,7 +103,9 @@ impl Engine {
     /// Until `stop`: looks at room, backlog and store.
     pub(super) async fn keep_looking(self: Arc<Self>, health: Arc<Health>, mut disk: Disk, stop: CancellationToken) {
         while !stop.is_cancelled() {
-            disk.look(&health, &self.files).await;
+            if let Some(files) = &self.files {
+                disk.look(&health, files).await;
+            }
             if health.inbox.trouble().is_some() {
                 // While it says "not ready" nobody may send anything that would find out.
                 drop(health.inbox.append(Append::default()).await);

@@ -141,9 +141,11 @@ impl Engine {
         }
     }
 
-    async fn deliver_through(&self, channel: &dyn Channel) -> Result<Option<Timestamp>, PipelineError> {
+    /// Carries out what may leave through `channel` now; says when the next of it may.
+    pub async fn deliver_through(&self, channel: &dyn Channel) -> Result<Option<Timestamp>, PipelineError> {
         self.pipeline.deliver_due(channel, &self.desk).await?;
-        Ok(self.pipeline.store.next_due(Some(channel.name())).await?)
+        let next_due = self.pipeline.store.next_due(Some(channel.name())).await?;
+        Ok([next_due, self.pipeline.lost_leases_end_at()].into_iter().flatten().min())
     }
 
     /// How long to sleep until `next`, by our own clock.

@@ -16,11 +16,11 @@ use crate::domain::clock::{Business, Clock, ManualClock, Timestamp};
 use crate::domain::diagnostic::{Diagnostic, Severity};
 use crate::domain::rule::Trigger;
 use crate::domain::unsubscribe::UnsubscribeSigner;
-use crate::pipeline::deliver::Desk;
+use crate::pipeline::deliver::{Desk, Wait, by_the_clock};
 use crate::pipeline::ingest::Inbox;
 use crate::pipeline::inside::{TaskList, TraitSetter};
 use crate::pipeline::sweep::RESCORE;
-use crate::pipeline::{DecisionContext, Pipeline, PipelineError, PipelineParts};
+use crate::pipeline::{DecisionContext, Pipeline, PipelineError, PipelineParts, Strides};
 use crate::rules::{RuleBook, Vocabulary};
 use crate::schedule::Schedule;
 use crate::stores::sqlite::{Access, SqliteFiles};
@@ -61,6 +61,28 @@ pub fn read_written(config: &Config, last_good: Option<(&RuleBook, &Templates)>)
     Written { book, templates, diagnostics }
 }
 
+/// What an engine is put together from; [`Engine::open`] gets them from a configuration.
+pub struct EngineParts {
+    /// Where events are acknowledged.
+    pub log: Arc<dyn Log>,
+    /// The memory behind it.
+    pub store: Arc<dyn Store>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// The ways out to the world. Those that lead back inside (tasks, traits) are added.
+    pub channels: Vec<Arc<dyn Channel>>,
+    /// Rules and segments.
+    pub book: Arc<RuleBook>,
+    /// The templates that the channels render from; a reload replaces them.
+    pub templates: SharedTemplates,
+    /// What is wrong with either.
+    pub diagnostics: Vec<Diagnostic>,
+    /// How much is done at once.
+    pub strides: Strides,
+    /// How time passes before the ledger is tried again.
+    pub wait: Wait,
+}
+
 /// The daemon's parts, wired.
 pub struct Engine {
     /// The verbs.
@@ -75,53 +97,64 @@ pub struct Engine {
     arrived: Arc<Notify>,
     decided: Arc<Notify>,
     tasks: TaskTracker,
-    files: SqliteFiles,
+    /// Closed with the engine that opened them.
+    files: Option<SqliteFiles>,
 }
 
 impl Engine {
     /// Opens everything that `config` names. Broken rules and templates are logged and left out; a broken configuration
     /// or an unusable store is an error.
     pub async fn open(config: &Config, clock: Arc<dyn Clock>, environment: &Environment) -> anyhow::Result<Self> {
-        let business = Arc::new(config.business.business().map_err(anyhow::Error::msg)?);
         let Written { book, templates, diagnostics } = read_written(config, None);
-        let wrong: Vec<&Diagnostic> = diagnostics.iter().filter(|d| d.severity == Severity::Error).collect();
-        for problem in &wrong {
+        for problem in diagnostics.iter().filter(|d| d.severity == Severity::Error) {
             tracing::warn!(file = %problem.file, "{problem}");
         }
-
-        let files = SqliteFiles::open(&config.store.path, Access::Own).await?;
-        let log: Arc<dyn Log> = Arc::new(files.log.clone());
-        let store: Arc<dyn Store> = Arc::new(files.store.clone());
-        let arrived = Arc::new(Notify::new());
-        let tasks = TaskTracker::new();
-        let metrics = Arc::new(Metrics::new());
-        metrics.problems(wrong.len() as u64);
-        let (inbox, writing) = Inbox::open(log.clone(), metrics.clone(), arrived.clone());
-        tasks.spawn(writing);
-        let (desk, settling) = Desk::open(store.clone());
-        tasks.spawn(settling);
-
-        let cards = templates.cards().clone();
         let letterhead = Letterhead {
             name: config.business.name.clone(),
             address: config.business.address.clone(),
-            zone: business.zone.clone(),
+            zone: config.business.business().map_err(anyhow::Error::msg)?.zone,
         };
         let secrets = |name: &str| environment(name);
         let templates = SharedTemplates::new(templates);
         let email = open_email(&config.email(), templates.clone(), letterhead, &secrets).map_err(anyhow::Error::msg)?;
         let webhook = open_webhook(&config.webhook(), &secrets).map_err(anyhow::Error::msg)?;
-        let channels: Vec<Arc<dyn Channel>> = vec![
-            Arc::from(email),
-            Arc::from(webhook),
-            Arc::new(TaskList { store: store.clone() }),
-            Arc::new(TraitSetter { intake: inbox.clone() }),
-        ];
+
+        let files = SqliteFiles::open(&config.store.path, Access::Own).await?;
+        let parts = EngineParts {
+            log: Arc::new(files.log.clone()),
+            store: Arc::new(files.store.clone()),
+            clock,
+            channels: vec![Arc::from(email), Arc::from(webhook)],
+            book: Arc::new(book),
+            templates,
+            diagnostics,
+            strides: Strides::default(),
+            wait: by_the_clock,
+        };
+        let mut engine = Engine::assemble(config, parts).await?;
+        engine.files = Some(files);
+        Ok(engine)
+    }
+
+    /// Wires `parts` as `config` says, and sorts out what the process before this one left under way.
+    pub async fn assemble(config: &Config, parts: EngineParts) -> anyhow::Result<Self> {
+        let EngineParts { log, store, clock, mut channels, book, templates, diagnostics, strides, wait } = parts;
+        let business = Arc::new(config.business.business().map_err(anyhow::Error::msg)?);
+        let arrived = Arc::new(Notify::new());
+        let tasks = TaskTracker::new();
+        let metrics = Arc::new(Metrics::new());
+        metrics.problems(diagnostics.iter().filter(|d| d.severity == Severity::Error).count() as u64);
+        let (inbox, writing) = Inbox::open(log.clone(), metrics.clone(), arrived.clone());
+        tasks.spawn(writing);
+        let (desk, settling) = Desk::open(store.clone(), wait);
+        tasks.spawn(settling);
+        channels.push(Arc::new(TaskList { store: store.clone() }));
+        channels.push(Arc::new(TraitSetter { intake: inbox.clone() }));
 
         let context = DecisionContext {
             schedules: schedules(&book, config, &business)?,
-            book: Arc::new(book),
-            templates: cards,
+            book,
+            templates: templates.current().cards().clone(),
             models: Vec::new(),
             policy: config.contact.policy(business.zone.clone()),
             business,
@@ -136,12 +169,13 @@ impl Engine {
             store,
             clock,
             channels,
+            strides,
         };
         let pipeline = Arc::new(Pipeline::new(parts, context));
         pipeline.load_models().await?;
         pipeline.recover_deliveries().await?;
         let decided = Arc::new(Notify::new());
-        let config = config.clone();
+        let (config, files) = (config.clone(), None);
         Ok(Engine { pipeline, inbox, diagnostics, config, templates, desk, arrived, decided, tasks, files })
     }
 
@@ -152,6 +186,7 @@ impl Engine {
             let mut n = self.decide().await?;
             let next_due = self.pipeline.store.next_due(None).await?;
             let now = self.pipeline.clock.now();
+            let next_due = [next_due, self.pipeline.lost_leases_end_at()].into_iter().flatten().min();
             if next_due.is_some_and(|at| at <= now) {
                 for channel in &self.pipeline.channels {
                     n += self.pipeline.deliver_due(&**channel, &self.desk).await?;
@@ -164,7 +199,7 @@ impl Engine {
     }
 
     /// Derives what arrived and sweeps what is due; says how much that was.
-    async fn decide(&self) -> Result<u64, PipelineError> {
+    pub async fn decide(&self) -> Result<u64, PipelineError> {
         self.pipeline.settle_edited_segments().await?;
         let mut n = self.pipeline.derive_all(|_| ()).await?;
         for tick in self.pipeline.due_ticks(self.pipeline.clock.now()).await? {
@@ -195,7 +230,9 @@ impl Engine {
         drop((pipeline, inbox, desk));
         tasks.close();
         tasks.wait().await;
-        files.close().await;
+        if let Some(files) = files {
+            files.close().await;
+        }
     }
 }
 

@@ -4,15 +4,15 @@
 //! Every durable step of every delivery (the intent before the irreversible byte, the outcome after it) goes through one
 //! [`Desk`].
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use jiff::SignedDuration;
 
-pub use super::desk::Desk;
+pub use super::desk::{Desk, Wait, by_the_clock};
 use super::evaluate::ledger_since;
 use super::score::subject;
 use super::{DecisionContext, Pipeline, PipelineError};
@@ -22,7 +22,7 @@ use crate::domain::consent::{Admission, AdmitRequest, MessageClass, Refusal, adm
 use crate::domain::delivery::{Delivery, DeliveryState, Doubt, Outcome, next_attempt};
 use crate::domain::id::{CustomerId, DeliveryId};
 use crate::domain::unsubscribe::Unsubscribe;
-use crate::stores::{CustomerState, LedgerView, Move};
+use crate::stores::{Contact, CustomerState, LedgerView, Move};
 
 /// How long a worker may hold a delivery. Longer than any channel's own limits, so a lease only runs out for the dead.
 const LEASE: SignedDuration = SignedDuration::from_mins(15);
@@ -30,7 +30,8 @@ const LEASE: SignedDuration = SignedDuration::from_mins(15);
 /// What must be known of a delivery's customer just before it leaves.
 struct About {
     state: Option<CustomerState>,
-    ledger: LedgerView,
+    /// When marketing reached the customer, or is just about to, oldest first.
+    contacts: Vec<Timestamp>,
 }
 
 struct Intent<'a> {
@@ -53,24 +54,52 @@ impl Pipeline {
     /// with one, the channel says what doubt means.
     pub async fn recover_deliveries(&self) -> Result<usize, PipelineError> {
         let abandoned = self.store.abandoned_deliveries(None).await?;
+        self.sort_out(&abandoned, "the daemon stopped between sending and the receiver's answer").await
+    }
+
+    /// Of one channel: what this process claimed and lost sight of, because a call to the store failed. Only while nothing
+    /// of the channel is under way, and only what is past its lease, so nobody carries it out any more.
+    async fn recover_lost(&self, channel: &dyn Channel, now: Timestamp) -> Result<(), PipelineError> {
+        if self.lost_leases().get(channel.name()).is_none_or(|until| *until > now) {
+            return Ok(());
+        }
+        let mut abandoned = self.store.abandoned_deliveries(Some(now)).await?;
+        abandoned.retain(|delivery| delivery.action.channel() == channel.name());
+        self.sort_out(&abandoned, "the outcome of its last attempt could not be recorded").await?;
+        self.lost_leases().remove(channel.name());
+        Ok(())
+    }
+
+    /// What the store may have leased to us without our knowing ends with its lease.
+    fn lose_sight(&self, channel: &dyn Channel) {
+        self.lost_leases().insert(channel.name(), self.clock.now().plus(LEASE));
+    }
+
+    /// When the first lease ends of what was lost sight of.
+    pub fn lost_leases_end_at(&self) -> Option<Timestamp> {
+        self.lost_leases().values().min().copied()
+    }
+
+    fn lost_leases(&self) -> MutexGuard<'_, BTreeMap<&'static str, Timestamp>> {
+        self.lost_leases.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn sort_out(&self, abandoned: &[Delivery], in_doubt: &str) -> Result<usize, PipelineError> {
         let now = self.clock.now();
         let moves: Vec<Move> = abandoned
             .iter()
             .map(|delivery| {
                 let doubt = self.channel(delivery).map_or(Doubt::Hold, |channel| channel.doubt());
                 let known = delivery.state == DeliveryState::Leased || doubt == Doubt::Resend;
-                let (state, reason) = if known {
-                    (DeliveryState::Due, "taken up again after a restart")
-                } else {
-                    (DeliveryState::Unknown, "the daemon stopped between sending and the receiver's answer")
-                };
+                let (state, reason) =
+                    if known { (DeliveryState::Due, "taken up again") } else { (DeliveryState::Unknown, in_doubt) };
                 let due_at = known.then_some(now);
                 settle(delivery, state, due_at, Some(reason.to_owned()), None, !known, now)
             })
             .collect();
         if !moves.is_empty() {
             self.store.apply_moves(&moves).await?;
-            tracing::info!(n_deliveries = moves.len(), "deliveries under way at the last stop were sorted out");
+            tracing::info!(n_deliveries = moves.len(), "deliveries that nobody carries out any more were sorted out");
         }
         Ok(moves.len())
     }
@@ -79,6 +108,7 @@ impl Pipeline {
     /// closing. What has begun is always finished: to drop a mail between its content and the answer would make its fate
     /// unknown for no reason.
     pub async fn deliver_due(&self, channel: &dyn Channel, desk: &Desk) -> Result<u64, PipelineError> {
+        self.recover_lost(channel, self.clock.now()).await?;
         let mut under_way = FuturesUnordered::new();
         let mut n = 0;
         let mut failure = None;
@@ -92,7 +122,10 @@ impl Pipeline {
                     Ok(claimed) => under_way.extend(
                         claimed.into_iter().map(|(delivery, about)| self.deliver_one(channel, desk, delivery, about)),
                     ),
-                    Err(error) => failure = Some(error),
+                    Err(error) => {
+                        self.lose_sight(channel);
+                        failure = Some(error);
+                    }
                 }
             }
             match under_way.next().await {
@@ -114,17 +147,17 @@ impl Pipeline {
         let claimed = self.store.claim_deliveries(channel.name(), now, now.plus(LEASE), free).await?;
         match self.read_about(&claimed).await {
             Ok((states, ledger)) => {
-                let about = |delivery: &Delivery| About {
-                    state: states.get(&delivery.customer).cloned(),
-                    ledger: ledger.get(&delivery.customer).cloned().unwrap_or_default(),
+                let ids: Vec<DeliveryId> = claimed.iter().map(|delivery| delivery.id).collect();
+                let about = |(n, delivery): (usize, Delivery)| {
+                    // The cap counts what left and what is leaving; of those claimed together, the ones before this one.
+                    // What waits is asked when its turn comes.
+                    let ahead = |contact: &&Contact| !contact.waits && !ids[n..].contains(&contact.delivery);
+                    let contacts = ledger.get(&delivery.customer).map_or(&[][..], |view| &view.contacts);
+                    let contacts = contacts.iter().filter(ahead).map(|contact| contact.at).collect();
+                    let about = About { state: states.get(&delivery.customer).cloned(), contacts };
+                    (delivery, about)
                 };
-                Ok(claimed
-                    .into_iter()
-                    .map(|delivery| {
-                        let about = about(&delivery);
-                        (delivery, about)
-                    })
-                    .collect())
+                Ok(claimed.into_iter().enumerate().map(about).collect())
             }
             Err(error) => {
                 for delivery in claimed {
@@ -151,7 +184,7 @@ impl Pipeline {
 
     async fn deliver_one(&self, channel: &dyn Channel, desk: &Desk, delivery: Delivery, about: About) {
         let _under_way = desk.begin(delivery.id, channel.name());
-        let About { state, ledger } = about;
+        let About { state, contacts } = about;
         let now = self.clock.now();
         let context = self.context();
         let step = match state {
@@ -159,7 +192,7 @@ impl Pipeline {
                 let reason = Some("the customer is no longer known".to_owned());
                 settle(&delivery, DeliveryState::Dropped, None, reason, None, false, now)
             }
-            Some(state) => match last_admission(&delivery, &state, &ledger, &context, now) {
+            Some(state) => match last_admission(&delivery, &state, &contacts, &context, now) {
                 Admission::Send => {
                     let dispatch = self.dispatch(&delivery, &state, &context, now);
                     let intent = Intent { desk, delivery: delivery.id, clock: &*self.clock };
@@ -180,7 +213,9 @@ impl Pipeline {
         if let Move::Settle { state, .. } = &step {
             self.metrics.deliveries(channel.name(), state.as_str(), 1);
         }
-        desk.settle(delivery.id, step).await;
+        if !desk.settle(delivery.id, step).await {
+            self.lose_sight(channel);
+        }
     }
 
     fn dispatch(
@@ -212,14 +247,10 @@ impl Pipeline {
 fn last_admission(
     delivery: &Delivery,
     state: &CustomerState,
-    ledger: &LedgerView,
+    contacts: &[Timestamp],
     context: &DecisionContext,
     now: Timestamp,
 ) -> Admission {
-    // The cap counts what left, or leaves, before this one.
-    let own = ledger.contacts.iter().position(|(_, id)| *id == delivery.id);
-    let before = &ledger.contacts[..own.unwrap_or(ledger.contacts.len())];
-    let contacts: Vec<Timestamp> = before.iter().map(|(at, _)| *at).collect();
     let request = AdmitRequest {
         profile: &state.profile,
         channel: delivery.action.channel(),
@@ -227,7 +258,7 @@ fn last_admission(
         topic: delivery.topic.as_deref(),
         decided_at: delivery.decided_at,
         expires_at: delivery.expires_at,
-        contacts: &contacts,
+        contacts,
     };
     admit(&request, &context.policy, now)
 }

@@ -18,21 +18,18 @@ use crate::domain::segment::{Signal, Transition};
 use crate::rules::Rule;
 use crate::stores::{Append, Commit, LogRecord};
 
-/// Records in one batch: bounds memory and how long a commit holds the store's writer. Only an import ever has so many
-/// waiting; the fewer batches, the less often a customer's profile is written.
-const MAX_BATCH: usize = 10_000;
-
 impl Pipeline {
     /// Derives everything that the log holds and the store does not. Says how many records that were.
     pub async fn derive_all(&self, mut progress: impl FnMut(u64)) -> Result<u64, PipelineError> {
         let mut n = 0;
-        let mut records = self.log.read_after(self.store.position().await?, MAX_BATCH).await?;
+        let mut records = self.log.read_after(self.store.position().await?, self.strides.batch).await?;
         while let Some(last) = records.last().map(|r| r.position) {
             let n_records = records.len() as u64;
             let (commit, n_fresh) = self.derive_batch(records, last).await?;
             // The next batch is read while this one is written.
             let next;
-            (next, ()) = tokio::try_join!(self.log.read_after(last, MAX_BATCH), self.store.commit_batch(&commit))?;
+            (next, ()) =
+                tokio::try_join!(self.log.read_after(last, self.strides.batch), self.store.commit_batch(&commit))?;
             records = next;
             self.metrics.log_backlog(self.log.end().await?.saturating_sub(last).unsigned_abs());
             self.metrics.events_accepted(n_fresh);

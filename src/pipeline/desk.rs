@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::domain::id::DeliveryId;
@@ -18,6 +19,14 @@ use crate::stores::{Move, Store, StoreError};
 /// Before an outcome is written again; doubled each time up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// Returns when so much time has passed: [`by_the_clock`], or sooner where time is simulated.
+pub type Wait = fn(Duration) -> BoxFuture<'static, ()>;
+
+/// For [`Desk::open`]: real time.
+pub fn by_the_clock(pause: Duration) -> BoxFuture<'static, ()> {
+    Box::pin(tokio::time::sleep(pause))
+}
 
 struct Request {
     step: Move,
@@ -35,10 +44,11 @@ pub struct Desk {
 type UnderWay = Arc<Mutex<BTreeMap<DeliveryId, &'static str>>>;
 
 impl Desk {
-    /// The desk, and its work, to be run by whoever owns the tasks. The work ends when the desk is dropped.
-    pub fn open(store: Arc<dyn Store>) -> (Self, impl Future<Output = ()> + Send + 'static) {
+    /// The desk, and its work, to be run by whoever owns the tasks. The work ends when the desk is dropped. `wait` is how
+    /// time passes before something is tried again.
+    pub fn open(store: Arc<dyn Store>, wait: Wait) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (sender, receiver) = mpsc::unbounded_channel();
-        (Desk { sender, closing: Arc::default(), under_way: UnderWay::default() }, write(receiver, store))
+        (Desk { sender, closing: Arc::default(), under_way: UnderWay::default() }, write(receiver, store, wait))
     }
 
     /// Lets nothing new begin; what is under way is finished.
@@ -69,11 +79,14 @@ impl Desk {
         answered.await.map_err(|_| gone())?
     }
 
-    /// Writes an outcome. When that is impossible the row stays as it is, and the next start sorts it out.
-    pub(super) async fn settle(&self, delivery: DeliveryId, step: Move) {
-        if let Err(error) = self.apply(step).await {
+    /// Writes an outcome. When that is impossible (`false`) the row stays as it is, and the end of its lease, or the next
+    /// start, sorts it out.
+    pub(super) async fn settle(&self, delivery: DeliveryId, step: Move) -> bool {
+        let settled = self.apply(step).await;
+        if let Err(error) = &settled {
             tracing::error!(delivery.id = %delivery, error = %error, "an outcome could not be recorded");
         }
+        settled.is_ok()
     }
 }
 
@@ -93,7 +106,7 @@ fn lock(under_way: &UnderWay) -> MutexGuard<'_, BTreeMap<DeliveryId, &'static st
     under_way.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn write(mut receiver: mpsc::UnboundedReceiver<Request>, store: Arc<dyn Store>) {
+async fn write(mut receiver: mpsc::UnboundedReceiver<Request>, store: Arc<dyn Store>, wait: Wait) {
     let mut kept: Vec<Request> = Vec::new();
     let mut pause = FIRST_PAUSE;
     loop {
@@ -130,7 +143,7 @@ async fn write(mut receiver: mpsc::UnboundedReceiver<Request>, store: Arc<dyn St
             drop(request.answer.send(Err(error.to_string())));
         }
         if !kept.is_empty() {
-            tokio::time::sleep(pause).await;
+            wait(pause).await;
         }
         pause = (pause * 2).min(LONGEST_PAUSE);
     }

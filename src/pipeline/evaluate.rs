@@ -12,7 +12,7 @@ use crate::domain::consent::{Admission, AdmitRequest, MessageClass, Refusal, adm
 use crate::domain::delivery::{Delivery, DeliveryState, Firing};
 use crate::domain::subject::Subject;
 use crate::rules::Rule;
-use crate::stores::{LedgerView, Refused};
+use crate::stores::{Contact, LedgerView, Refused};
 
 /// Which time this is, and since when it is true.
 #[derive(Clone, Debug)]
@@ -81,7 +81,7 @@ pub fn decide(
         held_out: held_out(&rule.id, subject.customer, rule.card.holdout),
         trace: evaluation.trace,
     };
-    let mut contacts: Vec<Timestamp> = ledger.contacts.iter().map(|(at, _)| *at).collect();
+    let mut contacts: Vec<Timestamp> = ledger.contacts.iter().map(|contact| contact.at).collect();
     for (step, action) in (0..).zip(evaluation.actions) {
         let (class, topic) = class_of(&action, context);
         let request = AdmitRequest {
@@ -103,6 +103,7 @@ pub fn decide(
         };
         if class == Some(MessageClass::Marketing) {
             contacts.push(due_at);
+            contacts.sort_unstable();
         }
         decision.deliveries.push(Delivery {
             id: Delivery::id_of(firing.id, step, now),
@@ -132,7 +133,8 @@ pub fn decide(
         decision.deliveries.clear();
     }
     let marketing = decision.deliveries.iter().filter(|d| d.class == Some(MessageClass::Marketing));
-    ledger.contacts.extend(marketing.map(|d| (d.due_at, d.id)));
+    ledger.contacts.extend(marketing.map(|d| Contact { at: d.due_at, delivery: d.id, waits: true }));
+    ledger.contacts.sort_unstable();
     decision.firing = Some(firing);
     decision
 }

@@ -7,6 +7,7 @@
 //!                                   sweep ────────┘ (ticks, rescoring)   └──▶ store: profiles, ledger
 //! ```
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use jiff::SignedDuration;
@@ -51,6 +52,22 @@ pub struct DecisionContext {
     pub catch_up: CatchUp,
 }
 
+/// How much is done at once. Every stride ends with a commit, so they also bound what a crash undoes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Strides {
+    /// Records derived from in one batch: bounds memory and how long a commit holds the store's writer. Only an import ever
+    /// has so many waiting; the fewer batches, the less often a customer's profile is written.
+    pub batch: usize,
+    /// Customers in one commit of a sweep.
+    pub chunk: usize,
+}
+
+impl Default for Strides {
+    fn default() -> Self {
+        Strides { batch: 10_000, chunk: 500 }
+    }
+}
+
 /// The verbs' hands: memory, ways out, and what to decide by.
 pub struct Pipeline {
     /// The inbox.
@@ -69,11 +86,15 @@ pub struct Pipeline {
     pub unsubscribe: UnsubscribeSigner,
     /// Where such links lead: `https://mail.example.com`.
     pub public_url: String,
+    /// How much is done at once.
+    pub strides: Strides,
     context: RwLock<Arc<DecisionContext>>,
     /// No tick is due before this instant, as long as the context is this one.
     quiet_until: Mutex<Option<(Arc<DecisionContext>, Timestamp)>>,
     /// Everybody was asked about the segments of this book.
     settled_book: Mutex<Option<Arc<RuleBook>>>,
+    /// Channel → until when something may be leased that this process has lost sight of.
+    lost_leases: Mutex<BTreeMap<&'static str, Timestamp>>,
 }
 
 /// What a pipeline is made of; see [`Pipeline`].
@@ -94,14 +115,16 @@ pub struct PipelineParts {
     pub unsubscribe: UnsubscribeSigner,
     #[expect(missing_docs, reason = "the same fields as Pipeline's")]
     pub public_url: String,
+    #[expect(missing_docs, reason = "the same fields as Pipeline's")]
+    pub strides: Strides,
 }
 
 impl Pipeline {
     /// With what to decide by.
     pub fn new(parts: PipelineParts, context: DecisionContext) -> Self {
-        let PipelineParts { log, store, clock, metrics, channels, models, unsubscribe, public_url } = parts;
+        let PipelineParts { log, store, clock, metrics, channels, models, unsubscribe, public_url, strides } = parts;
         let context = RwLock::new(Arc::new(context));
-        let (quiet_until, settled_book) = Default::default();
+        let (quiet_until, settled_book, lost_leases) = Default::default();
         Pipeline {
             log,
             store,
@@ -111,9 +134,11 @@ impl Pipeline {
             models,
             unsubscribe,
             public_url,
+            strides,
             context,
             quiet_until,
             settled_book,
+            lost_leases,
         }
     }
 

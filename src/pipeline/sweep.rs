@@ -22,10 +22,10 @@ use crate::stores::{Commit, CustomerState, StoredModel, TickProgress};
 
 /// The schedule of the daily rescoring.
 pub const RESCORE: &str = "@rescore";
-/// Customers in one commit of a sweep.
-const CHUNK: usize = 500;
-/// Set once the models have been fitted and everybody was scored: before that, scores say nothing about change.
+/// [`SCORED`] once the models have been fitted and everybody was scored: before that, scores say nothing about change.
+/// While the first rescoring is under way, its tick.
 const SCORED_ONCE: &str = "scored_once";
+const SCORED: &str = "yes";
 /// The segments that everybody was asked about, with their versions.
 const SEGMENT_VERSIONS: &str = "segment_versions";
 
@@ -83,14 +83,14 @@ impl Pipeline {
     /// Carries one tick out, from where it stands.
     pub async fn sweep(&self, tick: TickProgress) -> Result<(), PipelineError> {
         if tick.schedule == RESCORE {
-            let quiet = self.store.meta(SCORED_ONCE).await?.is_none();
+            let quiet = self.scores_first(&tick).await?;
             if self.fitted_at().await? < Some(tick.at) {
                 self.fit_models(self.clock.now()).await?;
             }
             let waking = if quiet { Waking::Quiet } else { Waking::Aloud { new: false } };
             self.score_everybody(waking, &BTreeSet::new(), Some(tick)).await?;
             if quiet {
-                self.store.set_meta(SCORED_ONCE, "yes").await?;
+                self.store.set_meta(SCORED_ONCE, SCORED).await?;
             }
             return Ok(());
         }
@@ -103,6 +103,26 @@ impl Pipeline {
         self.sweep_rule(rule, tick, &context).await
     }
 
+    /// Whether this rescoring is the first, also when a crash has cut it into pieces or hidden that it was finished.
+    async fn scores_first(&self, tick: &TickProgress) -> Result<bool, PipelineError> {
+        let this = tick.at.as_micros().to_string();
+        match self.store.meta(SCORED_ONCE).await? {
+            Some(known) if known == SCORED => return Ok(false),
+            Some(begun) if begun == this => return Ok(true),
+            Some(begun) => {
+                let begun = begun.parse().map_or(Timestamp::MAX, Timestamp::from_micros);
+                let (newest, open) = self.store.ticks_of(&[RESCORE]).await?;
+                let is_open = open.iter().any(|tick| tick.schedule == RESCORE && tick.at == begun);
+                if newest.get(RESCORE) >= Some(&begun) && !is_open {
+                    return Ok(false);
+                }
+            }
+            None => {}
+        }
+        self.store.set_meta(SCORED_ONCE, &this).await?;
+        Ok(true)
+    }
+
     async fn sweep_rule(
         &self,
         rule: &Arc<Rule>,
@@ -112,8 +132,9 @@ impl Pipeline {
         let now = self.clock.now();
         let occasion = Occasion { name: format!("tick:{}", tick.at), at: tick.at };
         while tick.done_at.is_none() {
-            let states = self.store.scan_customers(rule.card.audience.as_deref(), tick.position, CHUNK).await?;
-            advance(&mut tick, &states, now);
+            let states =
+                self.store.scan_customers(rule.card.audience.as_deref(), tick.position, self.strides.chunk).await?;
+            self.advance(&mut tick, &states, now);
             let asked: Vec<&CustomerState> =
                 states.iter().filter(|state| matches(rule, &subject(state, None, now, context))).collect();
             let ids: Vec<CustomerId> = asked.iter().map(|state| state.customer).collect();
@@ -139,7 +160,7 @@ impl Pipeline {
     pub async fn settle_import(&self) -> Result<(), PipelineError> {
         self.fit_models(self.clock.now()).await?;
         self.score_everybody(Waking::Quiet, &BTreeSet::new(), None).await?;
-        Ok(self.store.set_meta(SCORED_ONCE, "yes").await?)
+        Ok(self.store.set_meta(SCORED_ONCE, SCORED).await?)
     }
 
     /// After somebody has edited segments: asks everybody about those that are new or mean something else now. It wakes no
@@ -180,12 +201,12 @@ impl Pipeline {
         let now = self.clock.now();
         let mut after = tick.as_ref().and_then(|tick| tick.position);
         loop {
-            let states = self.store.scan_customers(None, after, CHUNK).await?;
+            let states = self.store.scan_customers(None, after, self.strides.chunk).await?;
             after = states.last().map(|state| state.customer);
             if let Some(tick) = &mut tick {
-                advance(tick, &states, now);
+                self.advance(tick, &states, now);
             }
-            let ended = states.len() < CHUNK;
+            let ended = states.len() < self.strides.chunk;
             let mut work = Workbook::default();
             for (state, signals, changed) in judge_all(&states, waking, edited, now, &context) {
                 work.commit.signals.extend(signals);
@@ -208,6 +229,14 @@ impl Pipeline {
         }
     }
 
+    /// Moves a sweep's position behind `states`; a short chunk is the last.
+    fn advance(&self, tick: &mut TickProgress, states: &[CustomerState], now: Timestamp) {
+        tick.position = states.last().map(|state| state.customer).or(tick.position);
+        if states.len() < self.strides.chunk {
+            tick.done_at = Some(now);
+        }
+    }
+
     async fn fitted_at(&self) -> Result<Option<Timestamp>, PipelineError> {
         Ok(self.store.models_at(Timestamp::MAX).await?.iter().map(|model| model.fitted_at).min())
     }
@@ -218,7 +247,7 @@ impl Pipeline {
         let mut customers = Vec::new();
         let mut after = None;
         loop {
-            let states = self.store.scan_customers(None, after, CHUNK).await?;
+            let states = self.store.scan_customers(None, after, self.strides.chunk).await?;
             let Some(last) = states.last() else { break };
             after = Some(last.customer);
             let facts = states.iter().map(|s| CustomerFacts::of(s.customer, &s.profile, &context.business));
@@ -292,12 +321,4 @@ fn judge_all(
             .collect();
         judging.into_iter().flat_map(|part| part.join().expect("judging is pure and does not panic")).collect()
     })
-}
-
-/// Moves a sweep's position behind `states`; a short chunk is the last.
-fn advance(tick: &mut TickProgress, states: &[CustomerState], now: Timestamp) {
-    tick.position = states.last().map(|state| state.customer).or(tick.position);
-    if states.len() < CHUNK {
-        tick.done_at = Some(now);
-    }
 }

@@ -61,7 +61,7 @@ impl Workbook {
             .identities
             .iter()
             .filter_map(|identity| {
-                let customer = *self.identities.get(identity)?;
+                let customer = self.identities.get(identity).copied().or_else(|| self.begun_here(identity))?;
                 let profile = &self.states.get(&customer)?.profile;
                 let user_ids = user_ids(profile);
                 Some(Candidate { customer, through: identity.clone(), user_ids })
@@ -86,6 +86,16 @@ impl Workbook {
             }
         }
         customer
+    }
+
+    /// Our own ids may name somebody who begins in this very batch: whoever derives everything again reads an event and what
+    /// a rule made of it in one go.
+    fn begun_here(&self, identity: &Identity) -> Option<CustomerId> {
+        let mut id: CustomerId = (identity.kind == IdentityKind::CustomerId).then(|| identity.value.parse().ok())??;
+        for (absorbed, survivor) in &self.commit.merges {
+            id = if *absorbed == id { *survivor } else { id };
+        }
+        self.states.contains_key(&id).then_some(id)
     }
 
     /// The id comes from the event that needed the customer, so deriving again gives the same one.

@@ -103,8 +103,19 @@ pub struct LedgerView {
     pub last_firing: HashMap<String, Timestamp>,
     /// Rule and occasion of every firing since the instant asked for.
     pub occasions: BTreeSet<(String, String)>,
-    /// When marketing messages left or are to leave, oldest first, with their delivery.
-    pub contacts: Vec<(Timestamp, DeliveryId)>,
+    /// Marketing messages, oldest first.
+    pub contacts: Vec<Contact>,
+}
+
+/// A marketing message that left, is leaving, or waits to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Contact {
+    /// When it left, or is to leave.
+    pub at: Timestamp,
+    /// Which.
+    pub delivery: DeliveryId,
+    /// `due` or `held`: it will be asked again before it leaves.
+    pub waits: bool,
 }
 
 /// A decision that did not become a firing.

@@ -147,6 +147,41 @@ async fn the_cap_holds_over_all_rules_and_lets_receipts_through() {
 }
 
 #[tokio::test]
+async fn a_morning_of_many_held_mails_keeps_to_the_cap() {
+    // More than leave side by side: those that wait for a free place must still see what left before them.
+    let names: Vec<String> = (0..24).map(|n| format!("r{n}.rhai")).collect();
+    let rule = "const RULE = #{ trigger: on(\"Ping\") };\nfn when(customer) { true }\nfn then(customer) { email(\"offer\"); }\n";
+    let files: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), rule)).collect();
+    let mut world = World::with_rules(&files).await;
+    world.consenting("ada").await;
+    world.advance(HOUR * 11).await; // 23:00 in Berlin
+    world.happens("ada", "Ping", json!({})).await;
+    world.engine.take().unwrap().close().await;
+    world.clock.set(at("2026-06-02T06:30:00Z"));
+    world.start().await;
+    assert_eq!(world.recipients().len(), 2);
+}
+
+#[tokio::test]
+async fn a_crash_at_the_end_of_the_first_rescoring_does_not_silence_the_second() {
+    let rule = (
+        "back.rhai",
+        "const RULE = #{ trigger: entering(\"sleepy\") };\nfn when(customer) { true }\nfn then(customer) { task(\"Call\"); }\n",
+    );
+    let segments = ("segments.rhai", "fn sleepy(customer) { customer.days_since(\"Order Completed\") >= 1 }\n");
+    let mut world = World::with_rules(&[rule, segments]).await;
+    world.consenting("ada").await;
+    world.happens("ada", names::ORDER_COMPLETED, json!({ "order_id": "1", "total": 10 })).await;
+    world.advance(DAY).await;
+    // As it stands when the last chunk was committed and what follows it was not: only the tick is known.
+    let first = at("2026-06-02T01:00:00Z").as_micros().to_string();
+    world.store().set_meta("scored_once", &first).await.unwrap();
+    world.restart().await;
+    world.advance(DAY).await;
+    assert_eq!(world.ledger().await, ["back sent"]);
+}
+
+#[tokio::test]
 async fn the_control_group_is_recorded_and_gets_nothing() {
     let held = ON_ORDER.1.replace("cooldown: days(30)", "cooldown: days(30), holdout: 0.5");
     let mut world = World::with_rules(&[(ON_ORDER.0, &held)]).await;

@@ -75,6 +75,41 @@ async fn a_shared_browser_never_merges_two_customers() {
     assert_eq!(world.customer("ada").await.customer, world.customer("bob").await.customer);
 }
 
+#[tokio::test]
+async fn what_a_rule_set_stays_with_its_customer_when_all_is_derived_in_one_go() {
+    let mut world = World::with_rules(&[]).await;
+    let seen = world.fact("ada", "Product Viewed", json!({}));
+    world.ingest(vec![seen.clone()]).await;
+    let customer = world.customer("ada").await.customer;
+    let mut set = world.fact("ada", names::TRAIT_SET, json!({}));
+    set.identities = Identity::new(IdentityKind::CustomerId, &customer.to_string()).into_iter().collect();
+    set.traits.insert("vip".to_owned(), json!(true));
+    // The same two events on an empty disk, in one batch.
+    let again = World::with_rules(&[]).await;
+    again.ingest(vec![seen, set]).await;
+    assert_eq!(again.customer("ada").await.customer, customer);
+    assert_eq!(again.customer("ada").await.profile.trait_value("vip"), Some(&json!(true)));
+    assert_eq!(again.store().find_customers(None, 10).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_visitor_who_logs_in_within_the_same_second_is_not_written_to_twice() {
+    let rule = (
+        "hello.rhai",
+        "const RULE = #{ trigger: on(\"Product Viewed\"), cooldown: days(30) };\nfn when(customer) { true }\nfn then(customer) { task(\"Greet\"); }\n",
+    );
+    let mut world = World::with_rules(&[rule]).await;
+    world.consenting("ada").await;
+    let mut viewed = world.fact("ada", "Product Viewed", json!({}));
+    viewed.identities = vec![anonymous("browser")];
+    let mut known = world.fact("ada", names::IDENTIFIED, json!({}));
+    known.identities.push(anonymous("browser"));
+    world.ingest(vec![viewed, known]).await;
+    world.advance(DAY).await;
+    world.happens("ada", "Product Viewed", json!({})).await;
+    assert_eq!(world.ledger().await, ["hello sent"], "the cooldown follows the person");
+}
+
 /// Everything the store derived, against one fold of what it kept.
 #[tokio::test]
 async fn profiles_grown_batch_by_batch_equal_one_fold_of_their_events() {

@@ -14,7 +14,7 @@ use crate::domain::consent::MessageClass;
 use crate::domain::customer::{Identity, IdentityKind};
 use crate::domain::event::Event;
 use crate::domain::id::{CustomerId, DeliveryId};
-use crate::stores::{Commit, CustomerState, LedgerView, ProfileStore, StoreError, StoreResult};
+use crate::stores::{Commit, Contact, CustomerState, LedgerView, ProfileStore, StoreError, StoreResult};
 
 /// Rows written by one statement: enough that the way to the connection's thread and back hardly counts.
 const CUSTOMERS_PER_STATEMENT: usize = 64;
@@ -99,7 +99,8 @@ impl ProfileStore for SqliteStore {
         }
         for row in &sqlx::query(sql!("recent_contacts")).bind(&ids).bind(since).fetch_all(&self.readers).await? {
             let view = views.entry(CustomerId::from_bytes(bytes(row, "customer")?)).or_default();
-            view.contacts.push((timestamp(row, "at")?, DeliveryId::from_bytes(bytes(row, "id")?)));
+            let (at, delivery) = (timestamp(row, "at")?, DeliveryId::from_bytes(bytes(row, "id")?));
+            view.contacts.push(Contact { at, delivery, waits: row.try_get("waits")? });
         }
         Ok(views)
     }
@@ -111,6 +112,8 @@ impl ProfileStore for SqliteStore {
         let mut tx = begin(&self.writer).await?;
         let n_text = write_profiles(&mut tx, commit, &before).await?;
         write_decisions(&mut tx, commit).await?;
+        // Last of these: what the batch decided for a customer follows as well when the same batch absorbs it.
+        super::merges::write(&mut tx, &commit.merges).await?;
         if let Some(tick) = &commit.tick {
             super::ticks::save(&mut tx, sql!("save_tick"), tick).await?;
         }
@@ -158,8 +161,8 @@ impl SqliteStore {
     }
 }
 
-/// Events first, then the customers, then merges, which move what belongs to the absorbed. Says how long the text of each
-/// customer's profile is.
+/// Events first, then the customers and the handles that lead to them. Says how long the text of each customer's profile
+/// is.
 async fn write_profiles(tx: &mut Transaction<'_, Sqlite>, commit: &Commit, before: &Before) -> StoreResult<Vec<usize>> {
     write_events(tx, &commit.events).await?;
     let n_text = write_customers(tx, &commit.customers).await?;
@@ -169,7 +172,6 @@ async fn write_profiles(tx: &mut Transaction<'_, Sqlite>, commit: &Commit, befor
         let rows: Vec<_> = links.map(|(i, c)| (i.kind.as_str(), &i.value, hex(c.as_bytes()))).collect();
         sqlx::query(sql!("link_identities")).bind(json(&rows)).execute(&mut **tx).await?;
     }
-    super::merges::write(tx, &commit.merges).await?;
     Ok(n_text)
 }
 
