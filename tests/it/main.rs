@@ -22,6 +22,7 @@ mod rust_source;
 mod servers;
 mod shop;
 mod signals;
+mod sim;
 mod store_conformance;
 mod syncs;
 mod torture;

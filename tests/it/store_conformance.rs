@@ -12,6 +12,7 @@ use rekindle::domain::delivery::{Delivery, DeliveryState, Firing};
 use rekindle::domain::event::{Event, Fact};
 use rekindle::domain::id::CustomerId;
 use rekindle::domain::quarantine::Quarantined;
+use rekindle::domain::segment::{Signal, Transition};
 use rekindle::stores::sqlite::{Access, SqliteFiles};
 use rekindle::stores::{
     Append, Commit, CustomerState, DeliveryFilter, Log, Move, Refused, Store, StoreError, StoredModel, TickProgress,
@@ -19,23 +20,30 @@ use rekindle::stores::{
 use serde_json::json;
 use tempfile::TempDir;
 
+use crate::sim::memory::{MemoryLog, MemoryStore};
+
 /// A log and a store, and whatever keeps them alive.
-struct Memory {
-    log: Arc<dyn Log>,
-    store: Arc<dyn Store>,
-    files: SqliteFiles,
-    dir: TempDir,
+pub(crate) struct Memory {
+    pub(crate) log: Arc<dyn Log>,
+    pub(crate) store: Arc<dyn Store>,
+    _kept: Option<(SqliteFiles, TempDir)>,
 }
 
-async fn sqlite() -> Memory {
+pub(crate) async fn sqlite() -> Memory {
     let dir = TempDir::new().unwrap();
     let files = SqliteFiles::open(dir.path(), Access::Own).await.unwrap();
-    Memory { log: Arc::new(files.log.clone()), store: Arc::new(files.store.clone()), files, dir }
+    Memory { log: Arc::new(files.log.clone()), store: Arc::new(files.store.clone()), _kept: Some((files, dir)) }
+}
+
+/// The simulator's.
+pub(crate) fn maps() -> Memory {
+    Memory { log: Arc::new(MemoryLog::default()), store: Arc::new(MemoryStore::default()), _kept: None }
 }
 
 macro_rules! every_store {
     ($($case:ident),* $(,)?) => {
         mod on_sqlite { $( #[tokio::test] async fn $case() { super::$case(super::sqlite().await).await; } )* }
+        mod on_memory { $( #[tokio::test] async fn $case() { super::$case(super::maps()).await; } )* }
     };
 }
 
@@ -44,6 +52,7 @@ every_store!(
     a_batch_its_cursor_and_its_quarantine_are_one,
     a_commit_is_whole_and_its_position_moves_with_it,
     an_absorbed_customer_leads_on_to_the_survivor,
+    what_was_decided_for_a_visitor_follows_who_turns_out_to_be_known_in_the_same_commit,
     one_occasion_is_one_firing_and_one_delivery,
     a_delivery_is_leased_to_one_worker_only,
     a_worker_that_lost_its_lease_moves_nothing,
@@ -51,7 +60,6 @@ every_store!(
     ticks_remember_how_far_they_came,
     the_fit_that_decided_then_is_found_again,
     refusals_count_occasions_not_evaluations,
-    a_second_owner_is_kept_out,
 );
 
 fn at(second: i64) -> Timestamp {
@@ -213,9 +221,26 @@ async fn an_absorbed_customer_leads_on_to_the_survivor(memory: Memory) {
     assert_eq!(memory.store.load_customers(&[b.customer]).await.unwrap()[&b.customer].customer, c.customer);
     let everybody = memory.store.scan_customers(None, None, 10).await.unwrap();
     assert_eq!(everybody.iter().map(|s| s.customer).collect::<Vec<_>>(), [c.customer]);
-    let ledger = memory.store.ledger_of(&[c.customer], at(0)).await.unwrap();
+    // Who is asked about twice, because two deliveries are hers, is answered for once.
+    let ledger = memory.store.ledger_of(&[c.customer, c.customer], at(0)).await.unwrap();
     assert!(ledger[&c.customer].last_firing.contains_key("rule"), "cooldowns follow the person");
     assert_eq!(ledger[&c.customer].contacts.len(), 1, "and so does the cap");
+}
+
+async fn what_was_decided_for_a_visitor_follows_who_turns_out_to_be_known_in_the_same_commit(memory: Memory) {
+    let (visitor, known) = (customer(1), customer(2));
+    let commit = Commit {
+        customers: vec![visitor.clone(), known.clone()],
+        merges: vec![(visitor.customer, known.customer)],
+        signals: vec![Signal::new(visitor.customer, "all", Transition::Entered, at(2), None)],
+        ..decided(visitor.customer, "rule", "event:1", 2)
+    };
+    memory.store.commit_batch(&commit).await.unwrap();
+    assert_eq!(all_deliveries(&memory).await[0].customer, known.customer);
+    let ledger = memory.store.ledger_of(&[known.customer], at(0)).await.unwrap();
+    assert!(ledger[&known.customer].last_firing.contains_key("rule"), "the cooldown holds for the person");
+    assert_eq!(ledger[&known.customer].contacts.len(), 1, "and the mail counts against the cap");
+    assert_eq!(memory.store.signals_of(known.customer).await.unwrap().len(), 1);
 }
 
 async fn one_occasion_is_one_firing_and_one_delivery(memory: Memory) {
@@ -324,13 +349,15 @@ async fn refusals_count_occasions_not_evaluations(memory: Memory) {
     assert_eq!(counted, [("rule".to_owned(), 0, "no_consent".to_owned(), 2, at(3))]);
 }
 
-async fn a_second_owner_is_kept_out(memory: Memory) {
-    let error = SqliteFiles::open(memory.dir.path(), Access::Own).await.unwrap_err().to_string();
+#[tokio::test]
+async fn a_second_owner_is_kept_out() {
+    let dir = TempDir::new().unwrap();
+    let files = SqliteFiles::open(dir.path(), Access::Own).await.unwrap();
+    let error = SqliteFiles::open(dir.path(), Access::Own).await.unwrap_err().to_string();
     assert!(error.contains("another rekindle is running"), "{error}");
-    SqliteFiles::open(memory.dir.path(), Access::Look).await.unwrap();
-    drop((memory.log, memory.store));
-    memory.files.close().await;
-    SqliteFiles::open(memory.dir.path(), Access::Own).await.unwrap();
+    SqliteFiles::open(dir.path(), Access::Look).await.unwrap();
+    files.close().await;
+    SqliteFiles::open(dir.path(), Access::Own).await.unwrap();
     // Not made by us, or by a later us.
     let empty = TempDir::new().unwrap();
     let error = SqliteFiles::open(empty.path(), Access::Look).await.unwrap_err().to_string();

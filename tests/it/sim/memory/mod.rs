@@ -1,0 +1,109 @@
+//! A log and a store in plain maps: the second store that the conformance suite holds, and the disk of the simulator. It
+//! outlives the processes that use it: handles are cheap to clone and lead to the same maps.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use rekindle::domain::clock::Timestamp;
+use rekindle::domain::customer::Identity;
+use rekindle::domain::delivery::{Delivery, DeliveryState, Firing};
+use rekindle::domain::event::{Event, Fact};
+use rekindle::domain::id::{CustomerId, DeliveryId, FiringId, SignalId};
+use rekindle::domain::profile::Profile;
+use rekindle::domain::score::Scores;
+use rekindle::domain::segment::Signal;
+use rekindle::stores::{Attempt, CustomerState, Store, StoredModel, Task};
+
+mod deriving;
+mod ledger;
+mod log;
+mod reading;
+
+#[derive(Clone, Default)]
+pub(crate) struct MemoryLog(Arc<Mutex<Inbox>>);
+
+#[derive(Default)]
+struct Inbox {
+    end: i64,
+    facts: BTreeMap<i64, Fact>,
+    cursors: BTreeMap<String, String>,
+    /// Source, reason, record.
+    quarantine: BTreeSet<(String, String, String)>,
+}
+
+#[derive(Clone, Default)]
+pub(crate) struct MemoryStore(Arc<Mutex<Tables>>);
+
+impl MemoryStore {
+    fn tables(&self) -> MutexGuard<'_, Tables> {
+        self.0.lock().unwrap()
+    }
+}
+
+impl Store for MemoryStore {}
+
+/// One map per thing that is kept.
+#[derive(Default)]
+struct Tables {
+    position: i64,
+    meta: BTreeMap<String, String>,
+    events: BTreeMap<i64, Event>,
+    /// Dedupe key → hash of the body.
+    keys: BTreeMap<[u8; 16], [u8; 16]>,
+    customers: BTreeMap<CustomerId, Row>,
+    judgements: BTreeMap<CustomerId, (Arc<Scores>, Arc<BTreeMap<String, bool>>)>,
+    identities: BTreeMap<Identity, CustomerId>,
+    signals: BTreeMap<SignalId, Signal>,
+    firings: BTreeMap<FiringId, Firing>,
+    /// Rule, customer as decided, occasion: decided once.
+    decided: BTreeMap<(String, CustomerId, String), FiringId>,
+    deliveries: BTreeMap<DeliveryId, Leased>,
+    /// Rule, customer as decided, occasion, step: exists once.
+    steps: BTreeSet<(String, CustomerId, String, u32)>,
+    attempts: BTreeMap<DeliveryId, Vec<Attempt>>,
+    /// Rule, customer, step, reason → how often, last time, last occasion.
+    refusals: BTreeMap<(String, CustomerId, u32, String), (u64, Timestamp, String)>,
+    tasks: BTreeMap<DeliveryId, Task>,
+    /// Schedule and tick → last customer done, and when it was done.
+    ticks: BTreeMap<(String, Timestamp), (Option<CustomerId>, Option<Timestamp>)>,
+    models: BTreeMap<(String, Timestamp), StoredModel>,
+}
+
+struct Row {
+    created_at: Timestamp,
+    merged_into: Option<CustomerId>,
+    profile: Arc<Profile>,
+}
+
+struct Leased {
+    delivery: Delivery,
+    until: Option<Timestamp>,
+}
+
+impl Tables {
+    /// Who this is today; `None` for somebody who never was.
+    fn today(&self, mut id: CustomerId) -> Option<CustomerId> {
+        while let Some(survivor) = self.customers.get(&id)?.merged_into {
+            id = survivor;
+        }
+        Some(id)
+    }
+
+    fn state(&self, customer: CustomerId) -> Option<CustomerState> {
+        let row = self.customers.get(&customer).filter(|row| row.merged_into.is_none())?;
+        let (scores, segments) = self.judgements.get(&customer).cloned().unwrap_or_default();
+        Some(CustomerState { customer, created_at: row.created_at, profile: row.profile.clone(), scores, segments })
+    }
+
+    fn living(&self) -> impl DoubleEndedIterator<Item = CustomerId> {
+        self.customers.iter().filter(|(_, row)| row.merged_into.is_none()).map(|(id, _)| *id)
+    }
+}
+
+fn waits(state: DeliveryState) -> bool {
+    matches!(state, DeliveryState::Due | DeliveryState::Held)
+}
+
+fn under_way(state: DeliveryState) -> bool {
+    matches!(state, DeliveryState::Leased | DeliveryState::Committing)
+}
