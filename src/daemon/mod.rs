@@ -31,6 +31,7 @@ mod disk;
 mod health;
 mod lifecycle;
 mod reload;
+mod supervise;
 
 pub use lifecycle::GRACE;
 

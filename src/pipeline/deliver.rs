@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::StreamExt;
@@ -26,6 +27,8 @@ use crate::stores::{CustomerState, LedgerView, Move};
 
 /// How long a worker may hold a delivery. Longer than any channel's own limits, so a lease only runs out for the dead.
 const LEASE: SignedDuration = SignedDuration::from_mins(15);
+/// While something is under way that takes long: how soon a retry is noticed that has fallen due.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// What must be known of a delivery's customer just before it leaves.
 struct About {
@@ -52,10 +55,33 @@ impl Pipeline {
     /// At the start: what a process that is gone left under way. Without an intent it reached nobody and is due again;
     /// with one, the channel says what doubt means.
     pub async fn recover_deliveries(&self) -> Result<usize, PipelineError> {
+        let moves = self.recoveries(|_| true).await?;
+        if !moves.is_empty() {
+            self.store.apply_moves(&moves).await?;
+            tracing::info!(n_deliveries = moves.len(), "deliveries under way at the last stop were sorted out");
+        }
+        Ok(moves.len())
+    }
+
+    /// After a worker of `channel` failed: what the store says is under way there and nobody has in hand (a commit whose
+    /// answer was lost, a worker that panicked) is sorted out as at a start.
+    pub async fn recover_orphans(&self, channel: &dyn Channel, desk: &Desk) -> Result<usize, PipelineError> {
+        let in_hand = desk.under_way();
+        let ours = |d: &Delivery| d.action.channel() == channel.name() && !in_hand.contains_key(&d.id);
+        let moves = self.recoveries(ours).await?;
+        if !moves.is_empty() {
+            self.store.apply_moves(&moves).await?;
+            tracing::warn!(n_deliveries = moves.len(), "deliveries that nobody had in hand any more were sorted out");
+        }
+        Ok(moves.len())
+    }
+
+    async fn recoveries(&self, wanted: impl Fn(&Delivery) -> bool) -> Result<Vec<Move>, PipelineError> {
         let abandoned = self.store.abandoned_deliveries(None).await?;
         let now = self.clock.now();
-        let moves: Vec<Move> = abandoned
+        let moves = abandoned
             .iter()
+            .filter(|delivery| wanted(delivery))
             .map(|delivery| {
                 let doubt = self.channel(delivery).map_or(Doubt::Hold, |channel| channel.doubt());
                 let known = delivery.state == DeliveryState::Leased || doubt == Doubt::Resend;
@@ -68,37 +94,52 @@ impl Pipeline {
                 settle(delivery, state, due_at, Some(reason.to_owned()), None, !known, now)
             })
             .collect();
-        if !moves.is_empty() {
-            self.store.apply_moves(&moves).await?;
-            tracing::info!(n_deliveries = moves.len(), "deliveries under way at the last stop were sorted out");
-        }
-        Ok(moves.len())
+        Ok(moves)
     }
 
     /// Carries out everything that may leave through `channel` by now; returns when nothing of it is left, or the desk is
     /// closing. What has begun is always finished: to drop a mail between its content and the answer would make its fate
-    /// unknown for no reason.
+    /// unknown for no reason. Meanwhile what falls due is begun too, as far as there are places, so a receiver that hangs
+    /// holds up its own place and nobody else.
     pub async fn deliver_due(&self, channel: &dyn Channel, desk: &Desk) -> Result<u64, PipelineError> {
         let mut under_way = FuturesUnordered::new();
         let mut n = 0;
         let mut failure = None;
+        // Claims are made in strides: a claim for each freed place would be a sync for each mail.
+        let mut asked_for_more = true;
         loop {
+            let more = desk.more();
             let free = channel.concurrency().max(1).saturating_sub(under_way.len());
             let now = self.clock.now();
-            // Claims are made in strides: a claim for each freed place would be a sync for each mail.
-            let room = free * 2 > channel.concurrency() || under_way.is_empty();
+            let room = free * 2 > channel.concurrency() || (asked_for_more && free > 0);
             if room && failure.is_none() && !desk.is_closing() {
                 match self.claim(channel, desk, now, free).await {
                     Ok(claimed) => under_way.extend(
                         claimed.into_iter().map(|(delivery, about)| self.deliver_one(channel, desk, delivery, about)),
                     ),
-                    Err(error) => failure = Some(error),
+                    Err(error) => {
+                        let channel = channel.name();
+                        tracing::warn!(
+                            channel,
+                            error = %error,
+                            "nothing new is begun by {channel} until what is under way has ended"
+                        );
+                        failure = Some(error);
+                    }
                 }
             }
-            match under_way.next().await {
-                Some(()) => n += 1,
-                None => return failure.map_or(Ok(n), Err),
-            }
+            asked_for_more = tokio::select! {
+                biased;
+                ended = under_way.next() => match ended {
+                    Some(()) => {
+                        n += 1;
+                        under_way.is_empty()
+                    }
+                    None => return failure.map_or(Ok(n), Err),
+                },
+                () = more => true,
+                () = tokio::time::sleep(LOOK_AGAIN) => true,
+            };
         }
     }
 

@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::futures::Notified;
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::domain::id::DeliveryId;
 use crate::stores::{Move, Store, StoreError};
@@ -29,6 +30,7 @@ struct Request {
 pub struct Desk {
     sender: mpsc::UnboundedSender<Request>,
     closing: Arc<AtomicBool>,
+    more: Arc<Notify>,
     under_way: UnderWay,
 }
 
@@ -38,7 +40,8 @@ impl Desk {
     /// The desk, and its work, to be run by whoever owns the tasks. The work ends when the desk is dropped.
     pub fn open(store: Arc<dyn Store>) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (sender, receiver) = mpsc::unbounded_channel();
-        (Desk { sender, closing: Arc::default(), under_way: UnderWay::default() }, write(receiver, store))
+        let (closing, more, under_way) = Default::default();
+        (Desk { sender, closing, more, under_way }, write(receiver, store))
     }
 
     /// Lets nothing new begin; what is under way is finished.
@@ -48,6 +51,16 @@ impl Desk {
 
     pub(super) fn is_closing(&self) -> bool {
         self.closing.load(Ordering::SeqCst)
+    }
+
+    /// Tells whoever is delivering that more was decided.
+    pub fn wake(&self) {
+        self.more.notify_waiters();
+    }
+
+    /// Ends when more was decided after this call.
+    pub(super) fn more(&self) -> Notified<'_> {
+        self.more.notified()
     }
 
     /// Deliveries that have begun and are not settled, with their channel.

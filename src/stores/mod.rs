@@ -280,7 +280,8 @@ pub trait ProfileStore: Send + Sync {
         after: Option<CustomerId>,
         max: usize,
     ) -> StoreResult<Vec<CustomerState>>;
-    /// What the ledger knows of these customers; occasions and contacts since `since`.
+    /// What the ledger knows of these customers; occasions and contacts since `since`. To name a customer twice is to name
+    /// them once.
     async fn ledger_of(&self, ids: &[CustomerId], since: Timestamp) -> StoreResult<HashMap<CustomerId, LedgerView>>;
     /// Writes all of it or nothing. A firing or delivery whose key exists is left as it was.
     async fn commit_batch(&self, commit: &Commit) -> StoreResult<()>;
