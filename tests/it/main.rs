@@ -13,6 +13,7 @@ mod http_world;
 mod import_command;
 mod journeys;
 mod locked_files;
+mod model_cards;
 mod not_run;
 mod real_daemon;
 mod reloading;
