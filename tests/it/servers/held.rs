@@ -3,14 +3,14 @@
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
 
 pub(crate) const TAKEN: &str = "200 OK\r\n";
 pub(crate) const COME_AGAIN: &str = "503 Service Unavailable\r\nretry-after: 4\r\n";
 
 pub(crate) struct Held {
     pub(crate) address: SocketAddr,
-    /// Each request, as soon as it is here whole.
-    pub(crate) came: mpsc::Receiver<Waiting>,
+    came: mpsc::Receiver<Waiting>,
 }
 
 /// A request that waits for its answer.
@@ -33,6 +33,17 @@ impl Held {
             }
         });
         Held { address, came }
+    }
+}
+
+impl Held {
+    /// The next request, as soon as it is here whole.
+    pub(crate) fn next(&self) -> Waiting {
+        self.came.recv_timeout(Duration::from_mins(1)).expect("no request came")
+    }
+
+    pub(crate) fn n_more(&self) -> usize {
+        self.came.try_iter().count()
     }
 }
 
