@@ -2,6 +2,7 @@
 
 mod architecture;
 mod channels;
+mod configuration;
 mod connectors;
 mod data_sets;
 mod deciding;
@@ -10,7 +11,9 @@ mod http_server;
 mod http_world;
 mod import_command;
 mod journeys;
+mod json_schema;
 mod not_run;
+mod references;
 mod reloading;
 mod repository;
 mod rust_source;
