@@ -20,13 +20,12 @@ mod config;
 mod customers;
 mod deliveries;
 mod demo;
-
 mod import;
+mod models;
 mod output;
 mod reference;
 mod run;
 mod summary;
-
 mod tasks;
 mod test;
 mod why;
@@ -43,13 +42,13 @@ struct Cli {
 enum Command {
     Run(run::Run),
     Demo(demo::Demo),
-
     Import(import::Import),
     Check(check::Check),
     Config(config::ConfigCommand),
     Test(test::Test),
     Customers(customers::Customers),
     Deliveries(deliveries::Deliveries),
+    Models(models::Models),
     Why(why::Why),
     Tasks(tasks::Tasks),
     Quarantine(tasks::Quarantine),
@@ -108,13 +107,13 @@ pub fn main() -> ExitCode {
         match cli.command {
             Command::Run(command) => command.run().await,
             Command::Demo(command) => command.run().await,
-
             Command::Import(command) => command.run().await,
             Command::Check(command) => command.run(),
             Command::Config(command) => command.run(),
             Command::Test(command) => command.run(),
             Command::Customers(command) => command.run().await,
             Command::Deliveries(command) => command.run().await,
+            Command::Models(command) => command.run().await,
             Command::Why(command) => command.run().await,
             Command::Tasks(command) => command.run().await,
             Command::Quarantine(command) => command.run().await,

@@ -27,8 +27,12 @@ use crate::stores::sqlite::{Access, SqliteFiles};
 use crate::stores::{Log, Store, StoreError};
 use crate::telemetry::Metrics;
 
+mod disk;
+mod health;
 mod lifecycle;
 mod reload;
+
+pub use lifecycle::GRACE;
 
 /// Looks up environment variables for secrets.
 pub type Environment = dyn Fn(&str) -> Option<String> + Send + Sync;
@@ -105,8 +109,7 @@ impl Engine {
         };
         let secrets = |name: &str| environment(name);
         let templates = SharedTemplates::new(templates);
-        let email = open_email(&config.email(), templates.clone(), letterhead, &secrets)
-            .map_err(anyhow::Error::msg)?;
+        let email = open_email(&config.email(), templates.clone(), letterhead, &secrets).map_err(anyhow::Error::msg)?;
         let webhook = open_webhook(&config.webhook(), &secrets).map_err(anyhow::Error::msg)?;
         let channels: Vec<Arc<dyn Channel>> = vec![
             Arc::from(email),

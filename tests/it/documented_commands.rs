@@ -171,7 +171,8 @@ impl Daemon {
         // Free a moment ago, which is as good as it gets: the daemon says only what it was told to listen on.
         let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
         let mut command = Command::new(env!("CARGO_BIN_EXE_rekindle"));
-        command.arg("run").current_dir(folder.path()).env("REKINDLE__HTTP__LISTEN", &free).stderr(Stdio::piped());
+        command.arg("run").current_dir(folder.path()).env("REKINDLE__HTTP__LISTEN", &free);
+        command.env("REKINDLE__STORE__BALLAST_MB", "0").stderr(Stdio::piped());
         let mut process = command.spawn().unwrap();
         let mut log = BufReader::new(process.stderr.take().unwrap()).lines();
         assert!(log.any(|line| line.unwrap().contains("rekindle is running")), "the daemon did not start");
@@ -232,6 +233,7 @@ fn run(folder: &TempDir, code: &str) -> (Option<i32>, String, String) {
         .args(["-e", "-o", "pipefail", "-c", &code])
         .current_dir(folder.path())
         .env("REKINDLE__HTTP__LISTEN", "127.0.0.1:0")
+        .env("REKINDLE__STORE__BALLAST_MB", "0")
         .output()
         .unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();

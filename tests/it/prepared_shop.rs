@@ -33,7 +33,9 @@ impl PreparedShop {
         for part in ["config.toml", "rules", "templates"] {
             copy(&Path::new(ROOT).join(part), &dir.path().join(part));
         }
-        let config = Config::load(&dir.path().join("config.toml"), &BTreeMap::new()).unwrap();
+        // No ballast: the folder is copied for every document.
+        let environment = BTreeMap::from([("REKINDLE__STORE__BALLAST_MB".to_owned(), "0".to_owned())]);
+        let config = Config::load(&dir.path().join("config.toml"), &environment).unwrap();
         let clock = Arc::new(ManualClock::at(START.parse().unwrap()));
         let engine = Engine::open(&config, clock.clone(), &|_| None).await.unwrap();
         engine.step().await.unwrap();
