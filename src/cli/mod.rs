@@ -8,7 +8,7 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::config::Config;
 use crate::domain::clock::Timestamp;
@@ -16,12 +16,14 @@ use crate::domain::diagnostic::Diagnostic;
 use crate::stores::sqlite::{Access, SqliteFiles};
 
 mod check;
+mod config;
 mod customers;
 mod deliveries;
 mod demo;
 mod import;
 mod models;
 mod output;
+mod reference;
 mod run;
 mod summary;
 mod tasks;
@@ -42,6 +44,7 @@ enum Command {
     Demo(demo::Demo),
     Import(import::Import),
     Check(check::Check),
+    Config(config::ConfigCommand),
     Test(test::Test),
     Customers(customers::Customers),
     Deliveries(deliveries::Deliveries),
@@ -49,6 +52,7 @@ enum Command {
     Why(why::Why),
     Tasks(tasks::Tasks),
     Quarantine(tasks::Quarantine),
+    Reference(reference::Reference),
 }
 
 /// What every command takes.
@@ -105,6 +109,7 @@ pub fn main() -> ExitCode {
             Command::Demo(command) => command.run().await,
             Command::Import(command) => command.run().await,
             Command::Check(command) => command.run(),
+            Command::Config(command) => command.run(),
             Command::Test(command) => command.run(),
             Command::Customers(command) => command.run().await,
             Command::Deliveries(command) => command.run().await,
@@ -112,6 +117,7 @@ pub fn main() -> ExitCode {
             Command::Why(command) => command.run().await,
             Command::Tasks(command) => command.run().await,
             Command::Quarantine(command) => command.run().await,
+            Command::Reference(command) => command.run(),
         }
     });
     match ended {
@@ -125,6 +131,13 @@ pub fn main() -> ExitCode {
             ExitCode::from(1)
         }
     }
+}
+
+/// Every command with its arguments, as the reference page shows them.
+fn command_tree() -> clap::Command {
+    let mut tree = Cli::command();
+    tree.build();
+    tree
 }
 
 /// The environment, read once.
