@@ -7,6 +7,7 @@ mod configuration;
 mod connectors;
 mod data_sets;
 mod deciding;
+mod documented_code;
 mod documented_commands;
 mod documents;
 mod full_disk;
