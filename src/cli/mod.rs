@@ -15,13 +15,18 @@ use crate::domain::clock::Timestamp;
 use crate::domain::diagnostic::Diagnostic;
 use crate::stores::sqlite::{Access, SqliteFiles};
 
+mod beside;
 mod check;
 mod customers;
 mod deliveries;
 mod demo;
 
 mod import;
+mod joined;
+mod merges;
 mod output;
+mod quarantine;
+mod replay;
 mod run;
 mod summary;
 
@@ -48,8 +53,9 @@ enum Command {
     Customers(customers::Customers),
     Deliveries(deliveries::Deliveries),
     Why(why::Why),
+    Merges(merges::Merges),
     Tasks(tasks::Tasks),
-    Quarantine(tasks::Quarantine),
+    Quarantine(quarantine::Quarantine),
 }
 
 /// What every command takes.
@@ -111,6 +117,7 @@ pub fn main() -> ExitCode {
             Command::Customers(command) => command.run().await,
             Command::Deliveries(command) => command.run().await,
             Command::Why(command) => command.run().await,
+            Command::Merges(command) => command.run().await,
             Command::Tasks(command) => command.run().await,
             Command::Quarantine(command) => command.run().await,
         }

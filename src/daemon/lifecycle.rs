@@ -18,6 +18,8 @@ use crate::pipeline::PipelineError;
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 /// After an error of the store, before the next try.
 const PAUSE: Duration = Duration::from_secs(1);
+/// How often the daemon looks whether a command beside it has appended to the log.
+const NOTICE_EVERY: Duration = Duration::from_secs(1);
 /// How long deliveries under way may take to finish when the daemon stops.
 const GRACE: Duration = Duration::from_secs(25);
 /// How long records stay in the log after they were derived from.
@@ -61,6 +63,7 @@ impl Engine {
         let mut serving = workers.spawn(serve(listener, state, stop.clone()));
         workers.spawn(self.clone().keep_deciding(stop.clone()));
         workers.spawn(self.clone().keep_watching(stop.clone()));
+        workers.spawn(self.clone().keep_noticing(stop.clone()));
         for channel in self.pipeline.channels.clone() {
             workers.spawn(self.clone().keep_delivering(channel, stop.clone()));
         }
@@ -102,6 +105,20 @@ impl Engine {
                 () = stop.cancelled() => {}
                 () = self.arrived.notified() => {}
                 () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    /// An operator's statements are appended by another process, which cannot knock. Two look-ups by key a second.
+    async fn keep_noticing(self: Arc<Self>, stop: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(NOTICE_EVERY) => {}
+            }
+            let (end, position) = tokio::join!(self.pipeline.log.end(), self.pipeline.store.position());
+            if matches!((end, position), (Ok(end), Ok(position)) if end > position) {
+                self.arrived.notify_one();
             }
         }
     }

@@ -28,6 +28,7 @@ pub mod evaluate;
 pub mod ingest;
 pub mod inside;
 pub mod score;
+pub mod split;
 pub mod sweep;
 mod unify;
 

@@ -18,6 +18,7 @@ mod servers;
 mod shop;
 mod store_conformance;
 mod tracking_api;
+mod undoing;
 mod unifying;
 mod unsubscribe_page;
 mod world;
