@@ -15,6 +15,7 @@ use crate::domain::clock::Timestamp;
 use crate::domain::diagnostic::Diagnostic;
 use crate::stores::sqlite::{Access, SqliteFiles};
 
+mod backup;
 mod beside;
 mod check;
 mod customers;
@@ -26,7 +27,9 @@ mod joined;
 mod merges;
 mod output;
 mod quarantine;
+mod rebuild;
 mod replay;
+mod restore;
 mod run;
 mod summary;
 
@@ -53,6 +56,8 @@ enum Command {
     Customers(customers::Customers),
     Deliveries(deliveries::Deliveries),
     Why(why::Why),
+    Backup(backup::Backup),
+    Rebuild(rebuild::Rebuild),
     Merges(merges::Merges),
     Tasks(tasks::Tasks),
     Quarantine(quarantine::Quarantine),
@@ -117,6 +122,8 @@ pub fn main() -> ExitCode {
             Command::Customers(command) => command.run().await,
             Command::Deliveries(command) => command.run().await,
             Command::Why(command) => command.run().await,
+            Command::Backup(command) => command.run().await,
+            Command::Rebuild(command) => command.run().await,
             Command::Merges(command) => command.run().await,
             Command::Tasks(command) => command.run().await,
             Command::Quarantine(command) => command.run().await,

@@ -105,8 +105,7 @@ impl Engine {
         };
         let secrets = |name: &str| environment(name);
         let templates = SharedTemplates::new(templates);
-        let email = open_email(&config.email(), templates.clone(), letterhead, &secrets)
-            .map_err(anyhow::Error::msg)?;
+        let email = open_email(&config.email(), templates.clone(), letterhead, &secrets).map_err(anyhow::Error::msg)?;
         let webhook = open_webhook(&config.webhook(), &secrets).map_err(anyhow::Error::msg)?;
         let channels: Vec<Arc<dyn Channel>> = vec![
             Arc::from(email),
@@ -119,10 +118,7 @@ impl Engine {
             schedules: schedules(&book, config, &business)?,
             book: Arc::new(book),
             templates: cards,
-            models: Vec::new(),
-            policy: config.contact.policy(business.zone.clone()),
-            business,
-            catch_up: config.schedule.catch_up,
+            ..context_of(config)?
         };
         let parts = PipelineParts {
             unsubscribe: UnsubscribeSigner::new(unsubscribe_secret(&*store).await?),
@@ -137,6 +133,7 @@ impl Engine {
         let pipeline = Arc::new(Pipeline::new(parts, context));
         pipeline.load_models().await?;
         pipeline.recover_deliveries().await?;
+        pipeline.settle_restored().await?;
         let decided = Arc::new(Notify::new());
         let config = config.clone();
         Ok(Engine { pipeline, inbox, diagnostics, config, templates, desk, arrived, decided, tasks, files })
@@ -194,6 +191,21 @@ impl Engine {
         tasks.wait().await;
         files.close().await;
     }
+}
+
+/// What to decide by before any rule is read: whose days, whose money, and the standing orders.
+pub fn context_of(config: &Config) -> anyhow::Result<DecisionContext> {
+    let business = Arc::new(config.business.business().map_err(anyhow::Error::msg)?);
+    Ok(DecisionContext {
+        book: Arc::default(),
+        templates: Default::default(),
+        models: Vec::new(),
+        policy: config.contact.policy(business.zone.clone()),
+        business,
+        schedules: Vec::new(),
+        catch_up: config.schedule.catch_up,
+        doubt: None,
+    })
 }
 
 /// The calendars of the scheduled rules and of the rescoring.

@@ -27,6 +27,9 @@ pub mod sqlite;
 
 pub use keeping::{ListedMerge, Merge, OperatorStore, QuarantineFilter, QuarantineStore, Separation, Split};
 
+/// The key in [`ModelStore::meta`] that a restore leaves: why what is decided next may have been sent already.
+pub const RESTORED: &str = "restored";
+
 /// Why memory failed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {

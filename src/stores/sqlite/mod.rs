@@ -20,13 +20,17 @@ use super::{Store, StoreError, StoreResult};
 use crate::domain::clock::Timestamp;
 
 mod cache;
+mod copy;
 mod ledger;
 mod log;
 mod merges;
 mod profiles;
 mod reading;
+mod rebuilt;
 mod ticks;
 
+pub use copy::{Copied, copy_log, copy_store, doubt_what_was_due, examine};
+pub use rebuilt::{Difference, compare, take_over};
 
 /// The text of `sql/NAME.sql`.
 macro_rules! sql {
