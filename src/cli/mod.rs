@@ -15,15 +15,23 @@ use crate::domain::clock::Timestamp;
 use crate::domain::diagnostic::Diagnostic;
 use crate::stores::sqlite::{Access, SqliteFiles};
 
+mod backup;
+mod beside;
 mod check;
 mod config;
 mod customers;
 mod deliveries;
 mod demo;
 mod import;
+mod joined;
+mod merges;
 mod models;
 mod output;
+mod quarantine;
+mod rebuild;
 mod reference;
+mod replay;
+mod restore;
 mod run;
 mod summary;
 mod tasks;
@@ -50,8 +58,11 @@ enum Command {
     Deliveries(deliveries::Deliveries),
     Models(models::Models),
     Why(why::Why),
+    Backup(backup::Backup),
+    Rebuild(rebuild::Rebuild),
+    Merges(merges::Merges),
     Tasks(tasks::Tasks),
-    Quarantine(tasks::Quarantine),
+    Quarantine(quarantine::Quarantine),
     Reference(reference::Reference),
 }
 
@@ -115,6 +126,9 @@ pub fn main() -> ExitCode {
             Command::Deliveries(command) => command.run().await,
             Command::Models(command) => command.run().await,
             Command::Why(command) => command.run().await,
+            Command::Backup(command) => command.run().await,
+            Command::Rebuild(command) => command.run().await,
+            Command::Merges(command) => command.run().await,
             Command::Tasks(command) => command.run().await,
             Command::Quarantine(command) => command.run().await,
             Command::Reference(command) => command.run(),

@@ -137,6 +137,10 @@ impl HttpConfig {
 
     pub(super) fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
+        for key in self.write_keys.iter().filter(|key| crate::domain::event::is_reserved(&key.source)) {
+            problems
+                .push(format!("http.write_keys: the source `{}` is rekindle's own; choose another name", key.source));
+        }
         let development =
             |k: &WriteKeyConfig| matches!(&k.key, crate::domain::secret::Secret::Inline(t) if t == DEVELOPMENT_KEY);
         if !self.listen.ip().is_loopback() && self.write_keys.iter().any(development) {

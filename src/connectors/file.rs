@@ -71,8 +71,7 @@ impl FileConnector {
         let records: Box<dyn Records> = match self.config.kind {
             SourceKind::Csv => {
                 let required = self.config.mapping.as_ref().map(super::mapping::Mapping::columns).unwrap_or_default();
-                let delimiter = u8::try_from(self.config.delimiter).unwrap_or(b',');
-                Box::new(CsvRecords::open(input, &self.path, delimiter, n_bytes_max, growing, &required)?)
+                Box::new(CsvRecords::open(input, &self.path, self.config.delimiter(), n_bytes_max, growing, &required)?)
             }
             SourceKind::Jsonl => Box::new(JsonLines::new(input, n_bytes_max, growing)),
         };

@@ -14,6 +14,7 @@ mod input;
 mod jsonl;
 mod mapper;
 pub mod mapping;
+pub mod replay;
 mod row;
 mod segment;
 mod times;
@@ -150,6 +151,10 @@ impl SourceConfig {
     /// the file or its header is said at once.
     pub fn open(&self, file: Option<&Path>, business: &Business) -> Result<Box<dyn Connector>, ConnectorError> {
         Ok(Box::new(self.open_file(file, business)?))
+    }
+
+    fn delimiter(&self) -> u8 {
+        u8::try_from(self.delimiter).unwrap_or(b',')
     }
 
     fn open_file(&self, file: Option<&Path>, business: &Business) -> Result<file::FileConnector, ConnectorError> {

@@ -8,7 +8,7 @@ use super::mapping::{Condition, Field, FieldType, Mapping, TimeField};
 use super::times::TimeReader;
 use super::{SourceConfig, SourceKind};
 use crate::domain::diagnostic::did_you_mean;
-use crate::domain::event::names;
+use crate::domain::event::{is_reserved, names};
 use crate::domain::money::Currency;
 
 impl SourceConfig {
@@ -18,6 +18,9 @@ impl SourceConfig {
         let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-';
         if self.name.is_empty() || !self.name.chars().all(allowed) {
             problems.push(format!("name: `{}` may only have a-z, 0-9, `_` and `-`", self.name));
+        }
+        if is_reserved(&self.name) {
+            problems.push(format!("name: `{}` is rekindle's own; choose another", self.name));
         }
         match knowledge_delay(&self.knowledge_delay) {
             Err(problem) => problems.push(format!("knowledge_delay: {problem}")),

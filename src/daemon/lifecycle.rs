@@ -22,6 +22,8 @@ use crate::stores::sqlite::ballast::Ballast;
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 /// After an error of the store, before the next try.
 const PAUSE: Duration = Duration::from_secs(1);
+/// How often the daemon looks whether a command beside it has appended to the log.
+const NOTICE_EVERY: Duration = Duration::from_secs(1);
 /// How long what is under way may take to finish when the daemon stops, unless told otherwise. Service managers kill after
 /// 30 seconds (containers) or 90 (systemd).
 pub const GRACE: Duration = Duration::from_secs(25);
@@ -69,6 +71,7 @@ impl Engine {
         let serving = workers.spawn(serve(listener, state, stop.clone()));
         workers.spawn(self.clone().keep_looking(health.clone(), Disk::new(ballast), stop.clone()));
         workers.spawn(self.clone().keep_watching(stop.clone()));
+        workers.spawn(self.clone().keep_noticing(stop.clone()));
         let (deciding, noted, stopped) = (self.clone(), health.clone(), stop.clone());
         let deciding = move || deciding.clone().keep_deciding(noted.clone(), stopped.clone());
         workers.spawn(supervised(DECIDING.to_owned(), PAUSE, health.clone(), stop.clone(), deciding));
@@ -137,6 +140,20 @@ impl Engine {
                 () = stop.cancelled() => {}
                 () = self.arrived.notified() => {}
                 () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    /// An operator's statements are appended by another process, which cannot knock. Two look-ups by key a second.
+    async fn keep_noticing(self: Arc<Self>, stop: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(NOTICE_EVERY) => {}
+            }
+            let (end, position) = tokio::join!(self.pipeline.log.end(), self.pipeline.store.position());
+            if matches!((end, position), (Ok(end), Ok(position)) if end > position) {
+                self.arrived.notify_one();
             }
         }
     }

@@ -24,6 +24,8 @@ pub mod names {
     pub const IDENTIFIED: &str = "Customer Identified";
     /// Two handles are one customer (`/v1/alias`, an operator's merge).
     pub const MERGED: &str = "Customers Merged";
+    /// Two customers are not one person, by an operator's word: `customer`, `from`. A merge that joined them is undone.
+    pub const SEPARATED: &str = "Customers Separated";
     /// A page was seen (`/v1/page`).
     pub const PAGE_VIEWED: &str = "Page Viewed";
     /// A screen of an app was seen (`/v1/screen`).
@@ -49,6 +51,7 @@ pub mod names {
         ORDER_CANCELLED,
         IDENTIFIED,
         MERGED,
+        SEPARATED,
         PAGE_VIEWED,
         SCREEN_VIEWED,
         GROUP_JOINED,
@@ -92,7 +95,26 @@ pub struct Fact {
     pub context: Map<String, Value>,
 }
 
+/// The source of what an operator states on the command line. No door lets it in from outside.
+pub const OPERATOR: &str = "operator";
+
+/// Whether a source speaks for rekindle or its operator, so that nobody else may bear its name.
+pub fn is_reserved(source: &str) -> bool {
+    source == OPERATOR || source == "rekindle"
+}
+
 impl Fact {
+    /// Whether this is an operator's word on who is one customer: it is filed and followed, and no part of what the
+    /// customers did.
+    pub fn is_operators_word(&self) -> bool {
+        self.source == OPERATOR && matches!(self.name.as_str(), names::MERGED | names::SEPARATED)
+    }
+
+    /// Whether an operator states here that two customers are not one person.
+    pub fn separates(&self) -> bool {
+        self.source == OPERATOR && self.name == names::SEPARATED
+    }
+
     /// What duplicates are found by: 16 bytes of the hash of source and message id.
     pub fn dedupe_key(&self) -> [u8; 16] {
         first_half(digest(&[self.source.as_bytes(), self.message_id.as_bytes()]))

@@ -72,6 +72,9 @@ impl Profile {
     /// Takes one more event in.
     pub fn apply(&mut self, event: &Event, business: &Business) {
         let fact = &event.fact;
+        if fact.is_operators_word() {
+            return;
+        }
         let stamp = (fact.occurred_at, event.id);
         self.n_events += 1;
         let handles = fact.identities.iter().filter(|i| i.kind != IdentityKind::CustomerId);

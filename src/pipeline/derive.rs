@@ -27,9 +27,12 @@ impl Pipeline {
     pub async fn derive_all(&self, mut progress: impl FnMut(u64)) -> Result<u64, PipelineError> {
         let mut n = 0;
         let mut records = self.log.read_after(self.store.position().await?, MAX_BATCH).await?;
-        while let Some(last) = records.last().map(|r| r.position) {
+        loop {
+            let parts = cut_at_separation(&mut records);
+            let Some(last) = records.last().map(|r| r.position) else { break };
             let n_records = records.len() as u64;
-            let (commit, n_fresh) = self.derive_batch(records, last).await?;
+            let (commit, n_fresh) =
+                if parts { self.derive_separation(records).await? } else { self.derive_batch(records, last).await? };
             // The next batch is read while this one is written.
             let next;
             (next, ()) = tokio::try_join!(self.log.read_after(last, MAX_BATCH), self.store.commit_batch(&commit))?;
@@ -80,7 +83,11 @@ impl Pipeline {
     }
 
     /// Keeps the first of each message. The same id with another body is no repetition: it is put aside, not dropped.
-    async fn drop_duplicates(&self, records: Vec<LogRecord>, now: Timestamp) -> Result<Vec<LogRecord>, PipelineError> {
+    pub(super) async fn drop_duplicates(
+        &self,
+        records: Vec<LogRecord>,
+        now: Timestamp,
+    ) -> Result<Vec<LogRecord>, PipelineError> {
         let keys: Vec<[u8; 16]> = records.iter().map(|r| r.fact.dedupe_key()).collect();
         let mut known = self.store.known_keys(&keys).await?;
         let mut fresh = Vec::with_capacity(records.len());
@@ -116,12 +123,16 @@ impl Pipeline {
         let ids: HashSet<CustomerId> = identities.values().copied().collect();
         let ids: Vec<CustomerId> = ids.into_iter().collect();
         let states = self.store.load_customers(&ids).await?;
+        let living: Vec<CustomerId> = states.values().map(|s| s.customer).collect();
+        let separations = self.store.separations_of(&living).await?;
         let ledger = if records.iter().any(|r| !r.fact.imported) {
             self.store.ledger_of(&ids, ledger_since(context, now)).await?
         } else {
             HashMap::new()
         };
-        Ok(Workbook::new(identities, states, ledger))
+        let mut work = Workbook::new(identities, states, ledger);
+        work.separations = separations;
+        Ok(work)
     }
 
     pub(super) fn count_decisions(&self, commit: &Commit) {
@@ -132,6 +143,16 @@ impl Pipeline {
             self.metrics.refusals(refusal.reason, 1);
         }
     }
+}
+
+/// A statement that parts two customers looks at everything that is filed before it, so it is a batch of its own and the
+/// batch before it ends there. Whether the records begin with one.
+fn cut_at_separation(records: &mut Vec<LogRecord>) -> bool {
+    let first = records.iter().position(|record| record.fact.separates());
+    if let Some(first) = first {
+        records.truncate(first.max(1));
+    }
+    first == Some(0)
 }
 
 fn wake_by_event(
@@ -198,7 +219,7 @@ fn wakes(fact: &Fact, context: &DecisionContext) -> (EventId, bool) {
 }
 
 /// Scores a customer as the batch has left it so far.
-fn refresh(
+pub(super) fn refresh(
     work: &mut Workbook,
     customer: CustomerId,
     cause: Option<EventId>,

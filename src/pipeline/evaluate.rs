@@ -70,7 +70,9 @@ pub fn decide(
         return decision;
     }
     let now = subject.now;
-    let expires_at = occasion.at.plus(rule.card.max_lateness);
+    // What may have gone out at its time is noted, however late it is by now: cooldown and cap count from it.
+    let since = if context.doubt.is_some() { now } else { occasion.at };
+    let expires_at = since.plus(rule.card.max_lateness);
     let firing = Firing {
         id: Firing::id_of(&rule.id, subject.customer, &occasion.name, now),
         rule: rule.id.clone(),
@@ -100,6 +102,10 @@ pub fn decide(
                 decision.refusals.push(refused(&firing, step, refusal));
                 continue;
             }
+        };
+        let (state, reason) = match &context.doubt {
+            None => (state, reason),
+            Some(doubt) => (DeliveryState::Unknown, Some(doubt.to_string())),
         };
         if class == Some(MessageClass::Marketing) {
             contacts.push(due_at);

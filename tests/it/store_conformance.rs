@@ -14,7 +14,8 @@ use rekindle::domain::id::CustomerId;
 use rekindle::domain::quarantine::Quarantined;
 use rekindle::stores::sqlite::{Access, SqliteFiles};
 use rekindle::stores::{
-    Append, Commit, CustomerState, DeliveryFilter, Log, Move, Refused, Store, StoreError, StoredModel, TickProgress,
+    Append, Commit, CustomerState, DeliveryFilter, Log, Merge, Move, Refused, Store, StoreError, StoredModel,
+    TickProgress,
 };
 use serde_json::json;
 use tempfile::TempDir;
@@ -204,7 +205,7 @@ async fn an_absorbed_customer_leads_on_to_the_survivor(memory: Memory) {
     };
     memory.store.commit_batch(&begin).await.unwrap();
     for (absorbed, survivor) in [(&b, &a), (&a, &c)] {
-        let merges = vec![(absorbed.customer, survivor.customer)];
+        let merges = vec![Merge { absorbed: absorbed.customer, survivor: survivor.customer, position: 1 }];
         memory.store.commit_batch(&Commit { merges, ..Commit::default() }).await.unwrap();
     }
     assert_eq!(memory.store.find_identities(std::slice::from_ref(&handle)).await.unwrap()[&handle], c.customer);

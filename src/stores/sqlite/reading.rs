@@ -65,8 +65,9 @@ impl ReadStore for SqliteStore {
     }
 
     async fn refusals_of(&self, customer: CustomerId) -> StoreResult<Vec<(String, u32, String, u64, Timestamp)>> {
-        let query =
-            sqlx::query("SELECT rule, step, reason, n, last_at FROM refusals WHERE customer = $1 ORDER BY 1, 2, 3");
+        let query = sqlx::query(
+            "SELECT rule, step, reason, sum(n) AS n, max(last_at) AS last_at FROM refusals WHERE customer = $1 GROUP BY 1, 2, 3 ORDER BY 1, 2, 3",
+        );
         let rows = query.bind(&customer.as_bytes()[..]).fetch_all(&self.readers).await?;
         rows.iter()
             .map(|row| {
