@@ -22,6 +22,7 @@ mod demo;
 
 mod import;
 mod output;
+mod plugins;
 mod run;
 mod summary;
 
@@ -43,6 +44,7 @@ enum Command {
     Demo(demo::Demo),
 
     Import(import::Import),
+    Plugins(plugins::Plugins),
     Check(check::Check),
     Test(test::Test),
     Customers(customers::Customers),
@@ -106,6 +108,7 @@ pub fn main() -> ExitCode {
             Command::Demo(command) => command.run().await,
 
             Command::Import(command) => command.run().await,
+            Command::Plugins(command) => command.run(),
             Command::Check(command) => command.run(),
             Command::Test(command) => command.run(),
             Command::Customers(command) => command.run().await,

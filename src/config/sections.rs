@@ -177,11 +177,17 @@ pub struct FilesConfig {
     pub rules: PathBuf,
     /// The folder of message templates.
     pub templates: PathBuf,
+    /// The folder of plugins.
+    pub plugins: PathBuf,
 }
 
 impl Default for FilesConfig {
     fn default() -> Self {
-        FilesConfig { rules: PathBuf::from("rules"), templates: PathBuf::from("templates") }
+        FilesConfig {
+            rules: PathBuf::from("rules"),
+            templates: PathBuf::from("templates"),
+            plugins: PathBuf::from("plugins"),
+        }
     }
 }
 
@@ -190,6 +196,7 @@ impl FilesConfig {
         match (section, key) {
             ("files", "rules") => self.rules = PathBuf::from(value),
             ("files", "templates") => self.templates = PathBuf::from(value),
+            ("files", "plugins") => self.plugins = PathBuf::from(value),
             _ => return false,
         }
         true

@@ -61,6 +61,7 @@ impl Engine {
         let mut serving = workers.spawn(serve(listener, state, stop.clone()));
         workers.spawn(self.clone().keep_deciding(stop.clone()));
         workers.spawn(self.clone().keep_watching(stop.clone()));
+        self.follow_sources(&workers, &stop);
         for channel in self.pipeline.channels.clone() {
             workers.spawn(self.clone().keep_delivering(channel, stop.clone()));
         }
