@@ -10,6 +10,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Engine;
+use super::health::Health;
+use super::supervise::supervised;
 use crate::connectors::{Connector, ConnectorError, SourceConfig, plugin};
 use crate::pipeline::ingest::{ImportError, import};
 
@@ -30,12 +32,29 @@ struct Followed {
 
 impl Engine {
     /// Begins to follow every source that is still being written.
-    pub(super) fn follow_sources(self: &Arc<Self>, workers: &TaskTracker, stop: &CancellationToken) {
+    pub(super) fn follow_sources(
+        self: &Arc<Self>,
+        workers: &TaskTracker,
+        health: &Arc<Health>,
+        stop: &CancellationToken,
+    ) {
         let followed = self.config.sources.iter().filter(|source| !source.imported && source.path.is_some());
         for config in followed.cloned() {
-            let (engine, stop) = (self.clone(), stop.clone());
+            let worker = format!("reading {}", config.name);
+            let (engine, stopped) = (self.clone(), stop.clone());
             // A file is read without giving way, so each has a thread on which nothing else waits.
-            workers.spawn_blocking(move || Handle::current().block_on(engine.follow(config, stop)));
+            let following = move || {
+                let following = engine.clone().follow(config.clone(), stopped.clone());
+                let thread = tokio::task::spawn_blocking(move || Handle::current().block_on(following));
+                async move {
+                    if let Err(error) = thread.await
+                        && let Ok(panic) = error.try_into_panic()
+                    {
+                        std::panic::resume_unwind(panic);
+                    }
+                }
+            };
+            workers.spawn(supervised(worker, PAUSE, health.clone(), stop.clone(), following));
         }
     }
 

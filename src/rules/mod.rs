@@ -15,6 +15,7 @@ mod check;
 mod host;
 mod parse;
 mod program;
+pub mod reference;
 mod rule;
 mod segments;
 pub mod testing;
