@@ -16,7 +16,6 @@ mod body;
 mod call;
 mod error;
 mod health;
-mod occurred;
 mod server;
 mod tracking;
 mod unsubscribe;
@@ -37,7 +36,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::domain::clock::Clock;
 use crate::domain::unsubscribe::UnsubscribeSigner;
 use crate::pipeline::ingest::Intake;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Stopwatch};
 
 use error::ApiError;
 pub use server::serve;
@@ -144,7 +143,7 @@ fn router(state: Arc<ApiState>, draining: CancellationToken) -> Router {
 
 /// Around every request: counts it, and turns it away while the daemon stops.
 async fn watch(State(doors): State<Doors>, request: Request, next: Next) -> Response {
-    let route = route_of(request.uri().path());
+    let (route, since) = (route_of(request.uri().path()), Stopwatch::start());
     let takes_work_in = route.starts_with("/v1/") || route.starts_with("/u/");
     let mut response = if takes_work_in && doors.draining.is_cancelled() {
         ApiError::Draining.into_response()
@@ -159,7 +158,7 @@ async fn watch(State(doors): State<Doors>, request: Request, next: Next) -> Resp
         // the answer; without it a browser takes a success for a failure and sends again.
         response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     }
-    doors.state.metrics.http_request(route, response.status().as_u16());
+    doors.state.metrics.http_request(route, response.status().as_u16(), since);
     response
 }
 

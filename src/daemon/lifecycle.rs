@@ -8,6 +8,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::Engine;
+use super::notify::Notifier;
 use crate::api::{ApiState, Limits, Readiness, WriteKey, serve};
 use crate::channels::Channel;
 use crate::config::Config;
@@ -57,14 +58,19 @@ impl Engine {
             limits: Limits::default(),
             business_name: config.business.name.clone(),
         };
+        let notifier = Notifier::of(environment);
         let workers = tokio_util::task::TaskTracker::new();
         let mut serving = workers.spawn(serve(listener, state, stop.clone()));
         workers.spawn(self.clone().keep_deciding(stop.clone()));
-        workers.spawn(self.clone().keep_watching(stop.clone()));
+        workers.spawn(self.clone().keep_watching(notifier.clone(), stop.clone()));
+        workers.spawn(self.clone().keep_counting(stop.clone()));
+        workers.spawn(self.clone().keep_alive(notifier.clone(), stop.clone()));
         for channel in self.pipeline.channels.clone() {
             workers.spawn(self.clone().keep_delivering(channel, stop.clone()));
         }
+        notifier.ready(&self.status());
         stop.cancelled().await;
+        notifier.stopping();
         // Requests under way are answered before the log takes nothing more in.
         if tokio::time::timeout(GRACE, &mut serving).await.is_err() {
             tracing::warn!("some requests were still open when the grace period ended");
@@ -81,6 +87,7 @@ impl Engine {
     async fn keep_deciding(self: Arc<Self>, stop: CancellationToken) {
         let mut trimmed_at = Timestamp::EPOCH;
         while !stop.is_cancelled() {
+            self.pipeline.metrics.step();
             let pause = match self.decide().await {
                 Ok(n) => {
                     if n > 0 {
@@ -125,7 +132,7 @@ impl Engine {
     }
 
     async fn deliver_through(&self, channel: &dyn Channel) -> Result<Option<Timestamp>, PipelineError> {
-        self.pipeline.deliver_due(channel, &self.desk).await?;
+        self.pipeline.deliver_beside(channel, &self.desk, &self.decided).await?;
         Ok(self.pipeline.store.next_due(Some(channel.name())).await?)
     }
 

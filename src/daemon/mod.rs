@@ -28,6 +28,7 @@ use crate::stores::{Log, Store, StoreError};
 use crate::telemetry::Metrics;
 
 mod lifecycle;
+mod notify;
 mod reload;
 
 /// Looks up environment variables for secrets.

@@ -11,7 +11,10 @@ pub mod money;
 
 pub mod customer;
 pub mod event;
+pub mod foreign;
 pub mod history;
+pub mod message;
+pub mod occurred;
 pub mod order;
 pub mod profile;
 pub mod quarantine;

@@ -7,12 +7,13 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use jiff::SignedDuration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::evaluate::ledger_since;
 use super::score::subject;
@@ -24,9 +25,13 @@ use crate::domain::delivery::{Delivery, DeliveryState, Doubt, Outcome, next_atte
 use crate::domain::id::{CustomerId, DeliveryId};
 use crate::domain::unsubscribe::Unsubscribe;
 use crate::stores::{CustomerState, LedgerView, Move, Store};
+use crate::telemetry::Stopwatch;
 
 /// How long a worker may hold a delivery. Longer than any channel's own limits, so a lease only runs out for the dead.
 const LEASE: SignedDuration = SignedDuration::from_mins(15);
+
+/// While receivers are slow: how soon what has fallen due meanwhile is looked for.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 struct Request {
     step: Move,
@@ -121,13 +126,34 @@ impl Pipeline {
 
     /// Carries out everything that may leave through `channel` by now; returns when nothing of it is left.
     pub async fn deliver_due(&self, channel: &dyn Channel, desk: &Desk) -> Result<u64, PipelineError> {
+        self.deliver_while(channel, desk, None).await
+    }
+
+    /// The same, but what is `decided` or falls due meanwhile leaves beside a receiver that takes its time.
+    pub async fn deliver_beside(
+        &self,
+        channel: &dyn Channel,
+        desk: &Desk,
+        decided: &Notify,
+    ) -> Result<u64, PipelineError> {
+        self.deliver_while(channel, desk, Some(decided)).await
+    }
+
+    async fn deliver_while(
+        &self,
+        channel: &dyn Channel,
+        desk: &Desk,
+        decided: Option<&Notify>,
+    ) -> Result<u64, PipelineError> {
         let mut under_way = FuturesUnordered::new();
         let mut n = 0;
+        // Nothing has come back for a while, so a claim is not too many for what it finds.
+        let mut is_slow = false;
         loop {
             let free = channel.concurrency().max(1).saturating_sub(under_way.len());
             let now = self.clock.now();
             // Claims are made in strides: a claim for each freed place would be a sync for each mail.
-            let claimed = if free * 2 > channel.concurrency() || under_way.is_empty() {
+            let claimed = if free * 2 > channel.concurrency() || under_way.is_empty() || (is_slow && free > 0) {
                 self.store.claim_deliveries(channel.name(), now, now.plus(LEASE), free).await?
             } else {
                 Vec::new()
@@ -138,9 +164,17 @@ impl Pipeline {
                 let view = ledger.get(&delivery.customer).cloned().unwrap_or_default();
                 under_way.push(self.deliver_one(channel, desk, delivery, state, view));
             }
-            match under_way.next().await {
-                Some(()) => n += 1,
-                None => return Ok(n),
+            let has_room = under_way.len() < channel.concurrency().max(1);
+            tokio::select! {
+                biased;
+                done = under_way.next() => {
+                    is_slow = false;
+                    match done {
+                        Some(()) => n += 1,
+                        None => return Ok(n),
+                    }
+                }
+                () = more(decided), if has_room => is_slow = true,
             }
         }
     }
@@ -167,6 +201,7 @@ impl Pipeline {
     ) {
         let now = self.clock.now();
         let context = self.context();
+        let _in_flight = self.metrics.in_flight(channel.name());
         let step = match state {
             None => {
                 let reason = Some("the customer is no longer known".to_owned());
@@ -176,7 +211,9 @@ impl Pipeline {
                 Admission::Send => {
                     let dispatch = self.dispatch(&delivery, &state, &context, now);
                     let intent = Intent { desk, delivery: delivery.id, clock: &*self.clock };
+                    let since = Stopwatch::start();
                     let outcome = channel.deliver(&dispatch, &intent).await;
+                    self.metrics.attempted(channel.name(), since);
                     after_attempt(&delivery, outcome, self.clock.now())
                 }
                 Admission::Hold { until, why } => {
@@ -221,6 +258,14 @@ impl Pipeline {
 
     fn channel(&self, delivery: &Delivery) -> Option<&Arc<dyn Channel>> {
         self.channels.iter().find(|channel| channel.name() == delivery.action.channel())
+    }
+}
+
+/// Until there may be more to claim; for ever where nobody decides meanwhile.
+async fn more(decided: Option<&Notify>) {
+    match decided {
+        None => std::future::pending().await,
+        Some(decided) => drop(tokio::time::timeout(LOOK_AGAIN, decided.notified()).await),
     }
 }
 

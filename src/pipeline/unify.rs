@@ -7,6 +7,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
+use super::derive::Tally;
 use crate::domain::clock::Business;
 use crate::domain::customer::{Candidate, Identity, IdentityKind, Resolution, resolve};
 use crate::domain::event::{Event, Fact, names};
@@ -27,6 +28,8 @@ pub(super) struct Workbook {
     pub changed: BTreeSet<CustomerId>,
     /// Everything to be written at the end.
     pub commit: Commit,
+    /// What the rules said.
+    pub tally: Tally,
     identities: HashMap<Identity, CustomerId>,
 }
 

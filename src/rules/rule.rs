@@ -97,12 +97,13 @@ impl Rule {
             }
             Ok(matched)
         });
-        let (matched, error) = match outcome {
+        let (matched, failure) = match outcome {
             Ok(matched) => (matched, None),
-            Err(failure) => (false, Some(failure.to_string())),
+            Err(failure) => (false, Some(failure)),
         };
+        let (error, failed_at) = failure.map(|failure| (failure.to_string(), failure.place())).unzip();
         let actions = if matched { run.take_actions() } else { Vec::new() };
-        Evaluation { matched, actions, trace: run.take_seen(), error }
+        Evaluation { matched, actions, trace: run.take_seen(), error, failed_at }
     }
 
     /// Only `when`, without a trace: for sweeps, most of whose subjects do not match. [`Rule::evaluate`] then explains the

@@ -1,6 +1,7 @@
 //! The integration tests, in one binary: every file here links the whole crate once instead of once each.
 
 mod architecture;
+mod bad_input;
 mod channels;
 mod connectors;
 mod data_sets;
@@ -11,12 +12,14 @@ mod http_world;
 mod import_command;
 mod journeys;
 mod not_run;
+mod observability;
 mod reloading;
 mod repository;
 mod rust_source;
 mod servers;
 mod shop;
 mod store_conformance;
+mod systemd;
 mod tracking_api;
 mod unifying;
 mod unsubscribe_page;
