@@ -170,10 +170,15 @@ fn start_logging(json: bool, default: &str) {
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false);
-    if json { builder.json().init() } else { builder.init() }
+    if json {
+        builder.json().init()
+    } else {
+        builder.init()
+    }
     std::panic::set_hook(Box::new(|panic| {
         // A message that was put together may hold what a customer typed; one that stands in the code cannot.
-        let words = panic.payload().downcast_ref::<&str>().copied().unwrap_or("its message may hold data and is not shown");
+        let words =
+            panic.payload().downcast_ref::<&str>().copied().unwrap_or("its message may hold data and is not shown");
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         tracing::error!(place, "a bug: {words}; please report it");
     }));

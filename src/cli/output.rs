@@ -98,7 +98,10 @@ mod tests {
         let mut printed = Vec::new();
         print(&mut printed, format_args!("{value:#}"));
         let printed = String::from_utf8(printed).unwrap();
-        assert!(!printed.contains(|c: char| c.is_control() && c != '\n') && !printed.contains('\u{202e}'), "{printed:?}");
+        assert!(
+            !printed.contains(|c: char| c.is_control() && c != '\n') && !printed.contains('\u{202e}'),
+            "{printed:?}"
+        );
         assert_eq!(serde_json::from_str::<Value>(&printed).unwrap(), value);
     }
 

@@ -168,13 +168,7 @@ impl Mapper {
     }
 
     /// Takes a row into the draft, or leaves the draft as it is.
-    fn add<'a>(
-        &self,
-        mapping: &'a Mapping,
-        draft: &mut Draft<'a>,
-        row: &Row,
-        now: Timestamp,
-    ) -> Result<(), Problem> {
+    fn add<'a>(&self, mapping: &'a Mapping, draft: &mut Draft<'a>, row: &Row, now: Timestamp) -> Result<(), Problem> {
         let plain = self.cells(row, &[]);
         if let Some(rule) = mapping.quarantine.iter().find(|rule| plain.hold(&rule.when)) {
             let message = rule.message.clone().unwrap_or_else(|| "the mapping puts such rows aside".to_owned());

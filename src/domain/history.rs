@@ -37,7 +37,9 @@ impl Series {
 
     /// Count and sum over the days from `first_day` on (`i32::MIN` for all).
     pub fn since_day(&self, first_day: i32) -> (u64, i64) {
-        self.days.range(first_day..).fold((0, 0), |(n, sum), (_, &(more, amount))| (n + u64::from(more), sum.saturating_add(amount)))
+        self.days
+            .range(first_day..)
+            .fold((0, 0), |(n, sum), (_, &(more, amount))| (n + u64::from(more), sum.saturating_add(amount)))
     }
 }
 

@@ -139,15 +139,21 @@ fn identities(kind: Kind, item: &Map<String, Value>, traits: &Map<String, Value>
     let user = identity(item, "userId", IdentityKind::UserId)?;
     let anonymous = identity(item, "anonymousId", IdentityKind::AnonymousId)?;
     if user.is_none() && (anonymous.is_none() || kind == Kind::Alias) {
-        let needs =
-            if kind == Kind::Alias { "an alias message needs a `userId`" } else { "neither `userId` nor `anonymousId`" };
+        let needs = if kind == Kind::Alias {
+            "an alias message needs a `userId`"
+        } else {
+            "neither `userId` nor `anonymousId`"
+        };
         return Err(Unusable::new("no_identity", needs));
     }
     let mut previous = Vec::new();
     if kind == Kind::Alias {
         let as_anonymous = identity(item, "previousId", IdentityKind::AnonymousId)?;
         if as_anonymous.is_none() && anonymous.is_none() {
-            return Err(Unusable::new("no_previous_id", "an alias message needs a `previousId` to join to its `userId`"));
+            return Err(Unusable::new(
+                "no_previous_id",
+                "an alias message needs a `previousId` to join to its `userId`",
+            ));
         }
         if as_anonymous != anonymous {
             previous.extend(identity(item, "previousId", IdentityKind::UserId)?);

@@ -49,7 +49,9 @@ pub fn occurred_at(
 /// cannot be right.
 pub fn in_file(stated: Timestamp, read_at: Timestamp) -> Result<Timestamp, String> {
     if stated.since(read_at) > AHEAD_MAX {
-        return Err(format!("{stated} is more than a day ahead; correct the date, or import the row when its day has come"));
+        return Err(format!(
+            "{stated} is more than a day ahead; correct the date, or import the row when its day has come"
+        ));
     }
     if stated < EARLIEST_IN_FILES {
         return Err(format!("{stated} is before 1971, as an empty date becomes; state when it happened"));

@@ -198,7 +198,13 @@ impl Tally {
 /// Adds a decision to the commit.
 pub(super) fn note(decision: evaluate::Decision, commit: &mut Commit, tally: &mut Tally, rule: &Rule) {
     let said_yes = decision.firing.is_some() || !decision.refusals.is_empty();
-    let result = if decision.failed_at.is_some() { "failed" } else if said_yes { "yes" } else { "no" };
+    let result = if decision.failed_at.is_some() {
+        "failed"
+    } else if said_yes {
+        "yes"
+    } else {
+        "no"
+    };
     tally.add(rule, result, 1);
     if let Some(place) = decision.failed_at {
         report_failure(rule, &place);

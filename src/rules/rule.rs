@@ -50,8 +50,8 @@ impl Rule {
     ) -> Option<Self> {
         let tree = parse::parse(&mut engine, source.text, findings);
         let found = card::find(tree.statements());
-        // A card that could not be parsed has been reported as such.
-        if found.is_none() && !source.text.contains("const RULE") {
+        // A card that could not be parsed has been reported as such; one in a comment has not.
+        if found.is_none() && !(source.text.contains("const RULE") && findings.has_errors()) {
             let help = "write `const RULE = #{ trigger: daily(\"09:00\"), cooldown: days(30) };`".to_owned();
             findings.error(rhai::Position::NONE, "the file has no card", Some(help));
         }

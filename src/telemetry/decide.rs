@@ -15,11 +15,23 @@ pub(super) struct Decide {
 impl Decide {
     pub(super) fn new(books: &mut Books) -> Self {
         Decide {
-            evaluations: books.counters("evaluations", ["rule", "result"], "Customers that a rule was asked about: yes, no, failed"),
+            evaluations: books.counters(
+                "evaluations",
+                ["rule", "result"],
+                "Customers that a rule was asked about: yes, no, failed",
+            ),
             firings: books.counters("firings", ["rule"], "Evaluations that said yes and were admitted"),
             refusals: books.counters("refusals", ["reason"], "Messages that were not let through"),
-            ticks: books.counters("ticks", ["schedule", "fate"], "Ticks that were swept, or skipped because they were too late"),
-            sweep_seconds: books.durations("sweep_seconds", ["schedule"], "Sweeps, from the first customer to the last"),
+            ticks: books.counters(
+                "ticks",
+                ["schedule", "fate"],
+                "Ticks that were swept, or skipped because they were too late",
+            ),
+            sweep_seconds: books.durations(
+                "sweep_seconds",
+                ["schedule"],
+                "Sweeps, from the first customer to the last",
+            ),
             swept_customers: books.counters("swept_customers", ["schedule"], "Customers looked at by sweeps"),
         }
     }

@@ -24,9 +24,21 @@ impl Deliver {
     pub(super) fn new(books: &mut Books) -> Self {
         Deliver {
             deliveries: books.counters("deliveries", ["channel", "state"], "Deliveries that came into a state"),
-            waiting: books.gauges("deliveries_waiting", ["channel", "state"], "Deliveries that are due, held, under way, or unknown"),
-            in_flight: books.gauges("deliveries_in_flight", ["channel"], "Deliveries that this process is carrying out"),
-            attempt_seconds: books.durations("delivery_attempt_seconds", ["channel"], "Attempts, from the rendering to the receiver's answer"),
+            waiting: books.gauges(
+                "deliveries_waiting",
+                ["channel", "state"],
+                "Deliveries that are due, held, under way, or unknown",
+            ),
+            in_flight: books.gauges(
+                "deliveries_in_flight",
+                ["channel"],
+                "Deliveries that this process is carrying out",
+            ),
+            attempt_seconds: books.durations(
+                "delivery_attempt_seconds",
+                ["channel"],
+                "Attempts, from the rendering to the receiver's answer",
+            ),
         }
     }
 }

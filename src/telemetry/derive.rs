@@ -25,8 +25,10 @@ impl Derive {
             events_duplicate: books.counter("events_duplicate", "Events dropped as repetitions"),
             customers_merged: books.counter("customers_merged", "Customers who turned out to be another one"),
             log_backlog: books.gauge("log_backlog", "Events in the log that are not yet in profiles"),
-            derive_lag_seconds: books.gauge("derive_lag_seconds", "Age of the last event of the last batch when it was stored"),
-            derive_batch_seconds: books.duration("derive_batch_seconds", "Batches derived from the log, with their commit"),
+            derive_lag_seconds: books
+                .gauge("derive_lag_seconds", "Age of the last event of the last batch when it was stored"),
+            derive_batch_seconds: books
+                .duration("derive_batch_seconds", "Batches derived from the log, with their commit"),
             customers_scored: books.counter("customers_scored", "Customers judged by the models and the segments"),
             signals: books.counters("signals", ["segment", "transition"], "Segments entered and left"),
         }

@@ -20,12 +20,27 @@ impl Ingest {
     pub(super) fn new(books: &mut Books) -> Self {
         Ingest {
             http_requests: books.counters("http_requests", ["route", "status"], "HTTP requests answered"),
-            http_request_seconds: books.durations("http_request_seconds", ["route"], "From a request's head to its answer"),
-            intake_refusals: books.counters("intake_refusals", ["reason"], "Times that events were sent away, to come again"),
+            http_request_seconds: books.durations(
+                "http_request_seconds",
+                ["route"],
+                "From a request's head to its answer",
+            ),
+            intake_refusals: books.counters(
+                "intake_refusals",
+                ["reason"],
+                "Times that events were sent away, to come again",
+            ),
             events_logged: books.counter("events_logged", "Events acknowledged, repetitions among them"),
-            log_append_seconds: books.duration("log_append_seconds", "Commits of the log with their sync; each acknowledges all that waited"),
+            log_append_seconds: books.duration(
+                "log_append_seconds",
+                "Commits of the log with their sync; each acknowledges all that waited",
+            ),
             inbox_waiting: books.gauge("inbox_waiting", "Records handed in that the log has not written yet"),
-            events_quarantined: books.counters("events_quarantined", ["reason"], "Records put aside because they could not be used"),
+            events_quarantined: books.counters(
+                "events_quarantined",
+                ["reason"],
+                "Records put aside because they could not be used",
+            ),
         }
     }
 }

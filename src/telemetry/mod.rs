@@ -20,8 +20,8 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use self::decide::Decide;
-pub use self::deliver::InFlight;
 use self::deliver::Deliver;
+pub use self::deliver::InFlight;
 use self::derive::Derive;
 pub use self::family::Entry;
 use self::family::{Books, Gauge};

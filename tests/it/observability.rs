@@ -29,7 +29,8 @@ fn reference() -> String {
             _ => "",
         };
         let labels: Vec<String> = entry.labels.iter().map(|label| format!("`{label}`")).collect();
-        writeln!(text, "| `{}{suffix}` | {} | {} | {} |", entry.name, entry.kind, labels.join(", "), entry.help).unwrap();
+        writeln!(text, "| `{}{suffix}` | {} | {} | {} |", entry.name, entry.kind, labels.join(", "), entry.help)
+            .unwrap();
     }
     text.push_str(
         "\nA histogram has `_bucket` (with `le`), `_sum` and `_count`: `rate(rekindle_log_append_seconds_sum[5m]) / \
@@ -61,9 +62,11 @@ fn scraped(text: &str) -> BTreeMap<String, (String, String, BTreeSet<String>)> {
                 let (name, rest) = line.split_once(['{', ' ']).unwrap();
                 let ends = ["_total", "_bucket", "_sum", "_count", "_info", ""];
                 let family = ends.iter().find_map(|end| name.strip_suffix(end).filter(|f| families.contains_key(*f)));
-                let family = families.get_mut(family.unwrap_or_else(|| panic!("a sample without a family: {line}"))).unwrap();
+                let family =
+                    families.get_mut(family.unwrap_or_else(|| panic!("a sample without a family: {line}"))).unwrap();
                 let labels = if line.contains('{') { rest.split('}').next().unwrap() } else { "" };
-                let names = labels.split("\",").filter_map(|label| label.split_once('=')).map(|(name, _)| name.to_owned());
+                let names =
+                    labels.split("\",").filter_map(|label| label.split_once('=')).map(|(name, _)| name.to_owned());
                 family.2.extend(names.filter(|name| name != "le"));
             }
         }
@@ -85,17 +88,19 @@ async fn a_running_daemon_shows_every_metric_of_the_page_and_no_other() {
     let failing = on_order("task(\"x\");").replace("{ true }", "{ throw \"no\" }");
     let segments = "fn buyers(customer) { customer.n_orders >= 1 }\n";
     let rules = [
-        ("offer.rhai", &*on_order("email(\"offer\"); email(\"receipt\");")),
+        ("offer.rhai", &*on_order("email(\"offer\"); email(\"receipt\"); email(\"wrong\");")),
         ("failing.rhai", &*failing),
         ("segments.rhai", segments),
     ];
     let installation = Installation::new("", &rules);
+    installation.template("wrong", "class = \"transactional\"\n", "{{ customer.shoe_size }}", "<p>x</p>");
     let daemon = installation.start();
     daemon.batch(&[identify("ana"), order("ana", "1"), order("ana", "1"), json!({ "type": "track" })]).await;
     daemon.client.get(daemon.url("/u/no-token")).send().await.unwrap();
     let text = until("the mail", async || {
         let text = daemon.metrics().await;
-        text.contains("rekindle_deliveries_total{channel=\"email\",state=\"sent\"} 1").then_some(text)
+        let waits = text.contains("rekindle_deliveries_waiting{channel=\"email\",state=\"due\"} 1");
+        (waits && text.contains("rekindle_deliveries_total{channel=\"email\",state=\"sent\"} 1")).then_some(text)
     })
     .await;
     for line in [
@@ -108,7 +113,7 @@ async fn a_running_daemon_shows_every_metric_of_the_page_and_no_other() {
         "rekindle_refusals_total{reason=\"no_consent\"} 1",
         "rekindle_firings_total{rule=\"offer\"} 1",
         "rekindle_signals_total{segment=\"buyers\",transition=\"entered\"} 1",
-        "rekindle_delivery_attempt_seconds_count{channel=\"email\"} 1",
+        "rekindle_deliveries_total{channel=\"email\",state=\"due\"} 1",
         "rekindle_deliveries_in_flight{channel=\"email\"} 0",
         "rekindle_http_requests_total{route=\"/v1/batch\",status=\"200\"} 1",
         "rekindle_http_request_seconds_count{route=\"/v1/batch\"} 1",
@@ -129,13 +134,25 @@ async fn a_running_daemon_shows_every_metric_of_the_page_and_no_other() {
         assert!(labels.is_empty() || *labels == stated, "{name} has {labels:?}");
     }
     let silent: Vec<&&str> = expected.keys().filter(|name| !names.contains(*name)).collect();
-    assert!(silent.is_empty(), "on the page and never shown: {silent:?}");
+    // A tick comes with the minute, and senders are sent away only where the disk is full.
+    let rare = ["rekindle_intake_refusals", "rekindle_sweep_seconds", "rekindle_ticks"];
+    assert!(silent.iter().all(|name| rare.contains(name)), "on the page and never shown: {silent:?}");
 }
 
 /// Strings that occur nowhere but in what customers and secrets say.
 const CANARIES: [&str; 12] = [
-    "CanaryName", "canary.mail", "4930555777", "CanaryProperty", "203.0.113.77", "CanaryAgent", "canary-write-key",
-    "Y2FuYXJ5IHNlY3JldCBjYW5hcnkgc2VjcmV0", "CanaryPassword", "CanaryUser", "CanaryPath", "CanaryThrown",
+    "CanaryName",
+    "canary.mail",
+    "4930555777",
+    "CanaryProperty",
+    "203.0.113.77",
+    "CanaryAgent",
+    "canary-write-key",
+    "Y2FuYXJ5IHNlY3JldCBjYW5hcnkgc2VjcmV0",
+    "CanaryPassword",
+    "CanaryUser",
+    "CanaryPath",
+    "CanaryThrown",
 ];
 
 /// Sends everything that could leak through every stage that can fail.
@@ -168,10 +185,8 @@ async fn live(installation: &Installation, daemon: &Daemon, server: &SmtpServer,
         (asked && settled.matches("\"n_attempts\": 1").count() >= 3).then_some(())
     })
     .await;
-    until("the conflict", async || {
-        daemon.metrics().await.contains("{reason=\"same_id_other_body\"} 1").then_some(())
-    })
-    .await;
+    until("the conflict", async || daemon.metrics().await.contains("{reason=\"same_id_other_body\"} 1").then_some(()))
+        .await;
 }
 
 async fn nothing_of_a_customer_is_said(arguments: &[&str]) {
@@ -186,9 +201,10 @@ async fn nothing_of_a_customer_is_said(arguments: &[&str]) {
         server.address.port(),
         receiver.address
     );
-    let then = "task(`Call ${customer.first_name}`); email(\"receipt\"); webhook(\"crm\", #{ name: customer.first_name });";
-    let throws = on_order("task(\"x\");").replace("{ true }", "{ throw `CanaryThrown for ${customer.first_name}` }");
-    let segments = "fn broken(customer) { if customer.n_orders >= 1 { throw `CanaryThrown for ${customer.first_name}` } false }\n";
+    let then = "task(`Call ${customer.first_name ?? \"\"}`); email(\"receipt\"); webhook(\"crm\", #{ name: customer.first_name });";
+    let throws =
+        on_order("task(\"x\");").replace("{ true }", "{ throw `CanaryThrown for ${customer.first_name ?? \"\"}` }");
+    let segments = "fn broken(customer) { if customer.n_orders >= 1 { throw `CanaryThrown for ${customer.first_name ?? \"\"}` } false }\n";
     let rules = [("thanks.rhai", &*on_order(then)), ("throws.rhai", &*throws), ("segments.rhai", segments)];
     let installation = Installation::new(&sections, &rules);
     let config = installation.path("config.toml");
@@ -206,7 +222,8 @@ async fn nothing_of_a_customer_is_said(arguments: &[&str]) {
     let heard = daemon.heard();
     assert!(heard.len() > 2_000 && heard.contains("a rule failed"), "nothing was logged: {heard}");
     for canary in CANARIES {
-        let leaks = |text: &str| text.lines().filter(|line| line.contains(canary)).map(str::to_owned).collect::<Vec<_>>();
+        let leaks =
+            |text: &str| text.lines().filter(|line| line.contains(canary)).map(str::to_owned).collect::<Vec<_>>();
         assert_eq!(leaks(&heard), Vec::<String>::new(), "`{canary}` is in the log");
         assert_eq!(leaks(&metrics), Vec::<String>::new(), "`{canary}` is in the metrics");
     }

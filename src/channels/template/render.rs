@@ -80,9 +80,13 @@ impl Templates {
             }
             problem.help("let the rule hand it over, or write `| default(\"…\")` behind it")
         })?;
-        if part == HTML && let Some(link) = running_link(&body) {
+        if part == HTML
+            && let Some(link) = running_link(&body)
+        {
             let message = format!("a link that begins with `{link}` would run a script");
-            return Err(Diagnostic::error(file, message).help("link to https: or mailto: only, and never to a bare trait"));
+            return Err(
+                Diagnostic::error(file, message).help("link to https: or mailto: only, and never to a bare trait")
+            );
         }
         if body.len() > MAX_BODY {
             return Err(Diagnostic::error(
@@ -98,7 +102,8 @@ impl Templates {
 /// attribute, but says nothing of what the attribute then does. Programs that show mail ignore white space in a scheme.
 fn running_link(html: &str) -> Option<&'static str> {
     const SCHEMES: [&str; 3] = ["javascript:", "vbscript:", "data:text/html"];
-    let plain: String = html.chars().filter(|c| !c.is_whitespace() && !c.is_control()).collect::<String>().to_lowercase();
+    let plain: String =
+        html.chars().filter(|c| !c.is_whitespace() && !c.is_control()).collect::<String>().to_lowercase();
     let plain = plain.replace("&#x2f;", "/");
     ["href=", "src=", "action="].into_iter().find_map(|attribute| {
         plain.split(attribute).skip(1).find_map(|value| {

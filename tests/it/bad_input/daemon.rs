@@ -39,7 +39,12 @@ impl Installation {
         let hello = "Hello {{ customer.first_name | default(\"there\") }}";
         let offer = format!("{hello}, {{{{ unsubscribe_url }}}}");
         installation.template("receipt", "class = \"transactional\"\n", hello, &format!("<p>{hello}</p>"));
-        installation.template("offer", "class = \"marketing\"\ntopic = \"offers\"\n", &offer, &format!("<p>{offer}</p>"));
+        installation.template(
+            "offer",
+            "class = \"marketing\"\ntopic = \"offers\"\n",
+            &offer,
+            &format!("<p>{offer}</p>"),
+        );
         installation
     }
 
@@ -47,7 +52,9 @@ impl Installation {
         let folder = self.path("templates").join(name);
         fs::create_dir_all(&folder).unwrap();
         let subject = "For {{ customer.first_name | default(\"you\") }}";
-        for (file, content) in [("template.toml", card), ("subject.txt", subject), ("body.txt", text), ("body.html", html)] {
+        for (file, content) in
+            [("template.toml", card), ("subject.txt", subject), ("body.txt", text), ("body.html", html)]
+        {
             fs::write(folder.join(file), content).unwrap();
         }
     }

@@ -54,9 +54,8 @@ fn a_line_of_100_megabytes_and_a_gzip_bomb_are_put_aside_in_little_memory() {
     let rows = (format!("{HEADER}2026-03-01,a,1,Bonn\n"), "2026-03-01,b,1,Bonn\n");
     write(&mut BufWriter::new(File::create(&csv).unwrap()), &rows.0, rows.1);
     let bomb = installation.path("messages.jsonl.gz");
-    let line = |user: &str| {
-        format!("{{\"type\":\"page\",\"userId\":\"{user}\",\"timestamp\":\"2026-03-01T09:00:00Z\"}}\n")
-    };
+    let line =
+        |user: &str| format!("{{\"type\":\"page\",\"userId\":\"{user}\",\"timestamp\":\"2026-03-01T09:00:00Z\"}}\n");
     let mut gzip = GzEncoder::new(File::create(&bomb).unwrap(), Compression::best());
     write(&mut gzip, &line("a"), &line("b"));
     gzip.finish().unwrap();

@@ -48,7 +48,8 @@ fn value() -> impl Strategy<Value = Value> {
         Just(json!("ana@example.com")),
     ];
     leaf.prop_recursive(4, 40, 5, |inner| {
-        let key = prop_oneof![Just("email".to_owned()), Just("phone".to_owned()), Just("traits".to_owned()), any::<String>()];
+        let key =
+            prop_oneof![Just("email".to_owned()), Just("phone".to_owned()), Just("traits".to_owned()), any::<String>()];
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
             prop::collection::btree_map(key, inner, 0..4).prop_map(|map| Value::from(Map::from_iter(map))),
@@ -58,7 +59,16 @@ fn value() -> impl Strategy<Value = Value> {
 
 fn item() -> impl Strategy<Value = Map<String, Value>> {
     let key = prop::sample::select(vec![
-        "userId", "anonymousId", "previousId", "groupId", "messageId", "event", "traits", "properties", "context", "name",
+        "userId",
+        "anonymousId",
+        "previousId",
+        "groupId",
+        "messageId",
+        "event",
+        "traits",
+        "properties",
+        "context",
+        "name",
     ]);
     prop::collection::btree_map(key.prop_map(str::to_owned), value(), 0..8).prop_map(Map::from_iter)
 }
@@ -96,7 +106,7 @@ proptest! {
     #[test]
     fn any_text_is_an_amount_or_none_and_money_reads_back(
         text in soup(&["1", "0", ".", ",", "-", "+", "e", "E", "400", "99999999999999999999", " ", "\u{661}"], 8),
-        minor in -100_000_000_000_000..=100_000_000_000_000_i64,
+        minor in -1_000_000_000_000..=1_000_000_000_000_i64,
         code in "[A-Z]{3}",
     ) {
         let currency: Currency = code.parse().unwrap();

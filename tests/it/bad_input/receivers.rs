@@ -19,7 +19,8 @@ async fn ledger(installation: &Installation) -> Vec<(String, DeliveryState, Stri
 
 #[tokio::test]
 async fn a_receiver_that_never_answers_holds_up_nobody_else() {
-    let silent_mail = SmtpServer::start(Behaviour { mail: "hang", ..Behaviour::default() }, crate::servers::Happenings::default());
+    let silent_mail =
+        SmtpServer::start(Behaviour { mail: "hang", ..Behaviour::default() }, crate::servers::Happenings::default());
     let (silent, good) = (Receiver::start(Answers::Hangs).await, Receiver::start(Answers::status(200)).await);
     let endpoint = |name: &str, receiver: &Receiver| {
         format!(
@@ -51,12 +52,17 @@ async fn a_receiver_that_never_answers_holds_up_nobody_else() {
     })
     .await;
     // Both silent ones are still being waited for, and events are taken in and decided on all the same.
-    daemon.batch(&[json!({ "type": "track", "userId": "ana", "event": "Order Completed", "properties": { "order_id": "2" } })]).await;
+    daemon
+        .batch(&[
+            json!({ "type": "track", "userId": "ana", "event": "Order Completed", "properties": { "order_id": "2" } }),
+        ])
+        .await;
     daemon.tasks(2).await;
     until("the second webhook", async || (good.received().len() == 2).then_some(())).await;
     until("both silent ones to hold two each, and nobody else's", async || {
         let metrics = daemon.metrics().await;
-        let holds = |channel: &str| metrics.contains(&format!("rekindle_deliveries_in_flight{{channel=\"{channel}\"}} 2"));
+        let holds =
+            |channel: &str| metrics.contains(&format!("rekindle_deliveries_in_flight{{channel=\"{channel}\"}} 2"));
         (holds("email") && holds("webhook")).then_some(())
     })
     .await;
@@ -85,5 +91,8 @@ async fn a_template_that_names_what_nobody_has_waits_and_says_what_is_missing() 
     assert_eq!(of("receipt").1, DeliveryState::Sent);
     let (_, state, reason) = of("wrong");
     assert_eq!(*state, DeliveryState::Due, "it is tried again, for somebody may repair the template: {reason}");
-    assert!(reason.contains("wrong/body.txt") && reason.contains("shoe_size") && reason.contains("default("), "{reason}");
+    assert!(
+        reason.contains("wrong/body.txt") && reason.contains("shoe_size") && reason.contains("default("),
+        "{reason}"
+    );
 }

@@ -53,8 +53,8 @@ async fn strange_values_are_kept_or_put_aside_and_deciding_goes_on() {
         assert_eq!(daemon.post("/v1/batch", format!(r#"{{"batch":[{item}]}}"#)).await, 200, "{item}");
     }
     assert_eq!(daemon.tasks(1).await, ["decided"], "{}", daemon.heard());
-    let expected =
-        [("bad_amount", 2), ("bad_field", 1), ("bad_json", 4), ("nul_in_text", 1), ("too_deep", 2)].map(|(r, n)| (r.to_owned(), n));
+    let expected = [("bad_amount", 2), ("bad_field", 1), ("bad_json", 4), ("nul_in_text", 1), ("too_deep", 2)]
+        .map(|(r, n)| (r.to_owned(), n));
     assert_eq!(installation.quarantined().await, expected);
     let eur = "EUR".parse().unwrap();
     for (user, net) in [("zero", 0), ("tiny", 0), ("twice", 200), ("most", 199_999_999_999_800), ("digits", 500)] {
@@ -87,13 +87,15 @@ async fn nobodys_last_order_lies_in_1970_or_2100() {
         let file = installation.path(file).display().to_string();
         installation.said(&["import", "--source", source, "--file", &file]);
     }
-    let http = years.iter().chain(&good).map(|at| {
-        format!(r#"{{"type":"track","userId":"http","event":"Order Completed","timestamp":"{at}"}}"#)
-    });
+    let http = years
+        .iter()
+        .chain(&good)
+        .map(|at| format!(r#"{{"type":"track","userId":"http","event":"Order Completed","timestamp":"{at}"}}"#));
     let daemon = installation.start();
     let batch = format!(r#"{{"batch":[{}]}}"#, http.collect::<Vec<_>>().join(","));
     assert_eq!(daemon.post("/v1/batch", batch).await, 200);
-    super::daemon::until("the events", async || daemon.metrics().await.contains("accepted_total 2").then_some(())).await;
+    super::daemon::until("the events", async || daemon.metrics().await.contains("accepted_total 2").then_some(()))
+        .await;
 
     assert_eq!(installation.quarantined().await, [("bad_time".to_owned(), 12)]);
     for user in ["csv", "jsonl", "http"] {
