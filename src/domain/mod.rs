@@ -13,6 +13,7 @@ pub mod customer;
 pub mod event;
 pub mod foreign;
 pub mod history;
+pub mod known_event;
 pub mod message;
 pub mod occurred;
 pub mod order;
