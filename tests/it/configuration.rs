@@ -103,7 +103,7 @@ fn everything_that_is_wrong_is_said_at_once_and_at_its_place() {
     config.toml:3:1: error: there is no key `porrt`
       help: keys are listen, public_url, write_keys
     config.toml:2:10: error: invalid socket address syntax
-    config.toml:14:8: error: unknown variant `cvs`, expected `csv` or `jsonl`
+    config.toml:14:8: error: unknown variant `cvs`, expected one of `csv`, `jsonl`, `plugin`
       help: did you mean `csv`?
     config.toml:5:1: error: business.time_zone: `Europe/Berln` is not an IANA zone such as Europe/Berlin
     config.toml:6:9: error: models.tier: the share 10 of `gold` is not between 0 and 1; write 0.1 for a tenth
