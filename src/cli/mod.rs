@@ -27,6 +27,7 @@ mod joined;
 mod merges;
 mod models;
 mod output;
+mod plugins;
 mod quarantine;
 mod rebuild;
 mod reference;
@@ -51,6 +52,7 @@ enum Command {
     Run(run::Run),
     Demo(demo::Demo),
     Import(import::Import),
+    Plugins(plugins::Plugins),
     Check(check::Check),
     Config(config::ConfigCommand),
     Test(test::Test),
@@ -119,6 +121,7 @@ pub fn main() -> ExitCode {
             Command::Run(command) => command.run().await,
             Command::Demo(command) => command.run().await,
             Command::Import(command) => command.run().await,
+            Command::Plugins(command) => command.run(),
             Command::Check(command) => command.run(),
             Command::Config(command) => command.run(),
             Command::Test(command) => command.run(),

@@ -166,11 +166,17 @@ pub struct FilesConfig {
     pub rules: PathBuf,
     /// The folder of message templates.
     pub templates: PathBuf,
+    /// The folder of plugins.
+    pub plugins: PathBuf,
 }
 
 impl Default for FilesConfig {
     fn default() -> Self {
-        FilesConfig { rules: PathBuf::from("rules"), templates: PathBuf::from("templates") }
+        FilesConfig {
+            rules: PathBuf::from("rules"),
+            templates: PathBuf::from("templates"),
+            plugins: PathBuf::from("plugins"),
+        }
     }
 }
 

@@ -12,9 +12,10 @@ use super::csv::CsvRecords;
 use super::group::{Group, Key, Line, Place};
 use super::input::Input;
 use super::jsonl::JsonLines;
-use super::mapper::Mapper;
+use super::origin::MapRecords;
+use super::plugin::RecordFormat;
 use super::row::{Problem, Record, Records};
-use super::{ConnectorError, Quarantined, RECORD_BYTES_KEPT, SourceConfig, SourceKind};
+use super::{ConnectorError, Quarantined, RECORD_BYTES_KEPT, SourceConfig};
 use crate::domain::clock::{Business, Timestamp};
 use crate::domain::event::{Fact, names};
 use crate::domain::id::digest;
@@ -25,7 +26,7 @@ const REPLAYED: u32 = 1 << 31;
 /// Reads records of one source once more.
 pub struct Replay {
     config: SourceConfig,
-    mapper: Mapper,
+    mapper: Box<dyn MapRecords>,
     /// Of a CSV file: the row that names the columns.
     header: Option<String>,
 }
@@ -55,10 +56,10 @@ impl SourceConfig {
             let all = problems.join("; ");
             return Err(ConnectorError::Invalid(format!("source `{}` is not usable: {all}", self.name)));
         }
-        let mapper = Mapper::new(self, business).map_err(ConnectorError::Invalid)?;
-        let header = match self.kind {
-            SourceKind::Jsonl => None,
-            SourceKind::Csv => {
+        let (mapper, format) = self.mapper(business)?;
+        let header = match format {
+            RecordFormat::Jsonl => None,
+            RecordFormat::Csv => {
                 let path = file.or(self.path.as_deref()).ok_or_else(|| {
                     let help = "name the file (or one with the same header) with --file";
                     ConnectorError::Invalid(format!(
@@ -66,7 +67,7 @@ impl SourceConfig {
                         self.name
                     ))
                 })?;
-                let required = self.mapping.as_ref().map(super::mapping::Mapping::columns).unwrap_or_default();
+                let required = mapper.columns();
                 let input = Input::open(path)?;
                 let delimiter = self.delimiter();
                 let records = CsvRecords::open(input, path, delimiter, self.max_line_bytes, false, &required)?;

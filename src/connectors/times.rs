@@ -50,18 +50,22 @@ impl TimeReader {
 
     /// The instant that `text` means; an error says what was expected.
     pub(super) fn read(&self, text: &str) -> Result<Timestamp, String> {
-        self.instant(text).ok_or_else(|| {
-            let expected = match &self.format {
-                Format::Iso => "an ISO 8601 time such as 2026-03-01 09:00:00 (state `format` for any other)",
-                Format::Pattern(pattern) => pattern,
-                Format::UnixSeconds => "seconds since 1970",
-                Format::UnixMilliseconds => "milliseconds since 1970",
-            };
-            format!("`{text}` in column `{}` is not a time; expected {expected}", self.column)
-        })
+        self.instant(text)
+            .ok_or_else(|| format!("`{text}` in column `{}` is not a time; expected {}", self.column, self.expected()))
     }
 
-    fn instant(&self, text: &str) -> Option<Timestamp> {
+    /// What a time looks like that can be read.
+    pub(super) fn expected(&self) -> &str {
+        match &self.format {
+            Format::Iso => "an ISO 8601 time such as 2026-03-01 09:00:00 (state `format` for any other)",
+            Format::Pattern(pattern) => pattern,
+            Format::UnixSeconds => "seconds since 1970",
+            Format::UnixMilliseconds => "milliseconds since 1970",
+        }
+    }
+
+    /// The instant that `text` means, if it is a time.
+    pub(super) fn instant(&self, text: &str) -> Option<Timestamp> {
         let at = match &self.format {
             Format::UnixSeconds => jiff::Timestamp::from_second(text.parse().ok()?).ok()?,
             Format::UnixMilliseconds => jiff::Timestamp::from_millisecond(text.parse().ok()?).ok()?,

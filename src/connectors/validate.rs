@@ -37,12 +37,26 @@ impl SourceConfig {
         if !(64..=16 * 1024 * 1024).contains(&self.max_line_bytes) {
             problems.push(format!("max_line_bytes: {} is not between 64 and 16777216", self.max_line_bytes));
         }
+        match (&self.plugin, self.kind) {
+            (None, SourceKind::Plugin) => {
+                problems.push(
+                    "plugin: say which, such as `plugin = \"shopify\"`; `rekindle plugins list` shows them".into(),
+                );
+            }
+            (Some(_), SourceKind::Csv | SourceKind::Jsonl) => {
+                problems.push("plugin: is for `kind = \"plugin\"`".to_owned());
+            }
+            _ => {}
+        }
         match (&self.mapping, self.kind) {
+            (Some(_), SourceKind::Plugin) => {
+                problems.push("mapping: a plugin brings its own; leave `[sources.mapping]` out".to_owned());
+            }
             (None, SourceKind::Csv) => {
                 problems
                     .push("mapping: a CSV source needs `[sources.mapping]`, which says what its columns mean".into());
             }
-            (None, SourceKind::Jsonl) => {}
+            (None, SourceKind::Jsonl | SourceKind::Plugin) => {}
             (Some(mapping), _) => mapping.check(&mut problems),
         }
         problems

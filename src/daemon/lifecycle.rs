@@ -72,6 +72,7 @@ impl Engine {
         workers.spawn(self.clone().keep_looking(health.clone(), Disk::new(ballast), stop.clone()));
         workers.spawn(self.clone().keep_watching(stop.clone()));
         workers.spawn(self.clone().keep_noticing(stop.clone()));
+        self.follow_sources(&workers, &health, &stop);
         let (deciding, noted, stopped) = (self.clone(), health.clone(), stop.clone());
         let deciding = move || deciding.clone().keep_deciding(noted.clone(), stopped.clone());
         workers.spawn(supervised(DECIDING.to_owned(), PAUSE, health.clone(), stop.clone(), deciding));

@@ -28,6 +28,7 @@ use crate::stores::{Log, Store, StoreError};
 use crate::telemetry::Metrics;
 
 mod disk;
+mod follow;
 mod health;
 mod lifecycle;
 mod reload;

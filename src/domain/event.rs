@@ -61,6 +61,25 @@ pub mod names {
         UNSUPPRESSED,
         TRAIT_SET,
     ];
+
+    /// Events of Segment's e-commerce specification, of reviews, payments and subscriptions, that shops commonly send.
+    pub const COMMON: &[&str] = &[
+        "Cart Viewed",
+        "Checkout Completed",
+        "Checkout Started",
+        "Coupon Applied",
+        "Payment Failed",
+        "Product Added",
+        "Product List Viewed",
+        "Product Removed",
+        "Product Reviewed",
+        "Product Viewed",
+        "Products Searched",
+        "Review Submitted",
+        "Subscription Cancelled",
+        "Support Ticket Opened",
+        "Support Ticket Closed",
+    ];
 }
 
 /// An event as a connector hands it over, before it is known whose it is.

@@ -203,6 +203,7 @@ pub async fn import(
         counts.n_duplicate_records += batch.counts.n_duplicate_records;
         counts.n_facts += batch.counts.n_facts;
         counts.n_quarantined += batch.counts.n_quarantined;
+        counts.n_skipped += batch.counts.n_skipped;
         let moved = cursor.as_deref() != Some(&batch.cursor);
         if moved || !batch.facts.is_empty() || !batch.quarantined.is_empty() {
             let cursors = vec![(place.clone(), batch.cursor.clone(), now)];

@@ -102,8 +102,11 @@ fn unfitting(signature: &str) -> String {
     }
 }
 
-fn kind(type_name: &str) -> &str {
-    let name = type_name.rsplit("::").next().unwrap_or(type_name);
+/// Rhai's name of a type in words: `a text`, `a list`.
+pub(crate) fn kind(type_name: &str) -> &str {
+    // Of a text Rhai names every type that it could be.
+    let name = type_name.split(" | ").next().unwrap_or(type_name);
+    let name = name.rsplit("::").next().unwrap_or(name);
     match name.trim_start_matches('&').trim_start_matches("mut ") {
         "()" => "a missing value",
         "i64" | "i32" => "a whole number",
