@@ -1,7 +1,18 @@
 //! The command line: one file per command. Only this folder speaks to the terminal.
 //!
 //! Exit codes: 0 all well, 1 something was found wrong, 2 the command was used wrongly.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is the folder that speaks to the terminal")]
+
+/// What all commands print by, instead of the standard library's macro of this name: what customers call themselves must not
+/// command an operator's terminal, and no command can forget it. See `output::print`.
+macro_rules! println {
+    () => { $crate::cli::output::print(std::io::stdout(), format_args!("")) };
+    ($($what:tt)*) => { $crate::cli::output::print(std::io::stdout(), format_args!($($what)*)) };
+}
+
+/// The same for standard error.
+macro_rules! eprintln {
+    ($($what:tt)*) => { $crate::cli::output::print(std::io::stderr(), format_args!($($what)*)) };
+}
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
@@ -188,5 +199,16 @@ fn start_logging(json: bool, default: &str) {
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false);
-    if json { builder.json().init() } else { builder.init() }
+    if json {
+        builder.json().init()
+    } else {
+        builder.init()
+    }
+    std::panic::set_hook(Box::new(|panic| {
+        // A message that was put together may hold what a customer typed; one that stands in the code cannot.
+        let words =
+            panic.payload().downcast_ref::<&str>().copied().unwrap_or("its message may hold data and is not shown");
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(place, "a bug: {words}; please report it");
+    }));
 }

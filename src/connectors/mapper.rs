@@ -20,6 +20,7 @@ use super::{SourceConfig, segment};
 use crate::domain::clock::{Business, Timestamp};
 use crate::domain::customer::{Identity, IdentityKind};
 use crate::domain::event::{Fact, names};
+use crate::domain::message::message_id;
 use crate::domain::money::Currency;
 
 /// Makes facts of one source's groups.
@@ -79,18 +80,18 @@ impl Mapper {
 
     fn message(&self, row: &Row, hashed_id: &str, now: Timestamp) -> Result<Fact, Problem> {
         let Row::Object(object) = row else { return Err(Problem::new("not_an_object", "the line is not an object")) };
-        let message = segment::read(object, &self.times)?;
-        let id = segment::message_id(object)?.unwrap_or_else(|| hashed_id.to_owned());
+        let (message, at, id) = segment::read(object, &self.times, now)?;
+        let id = id.unwrap_or_else(|| hashed_id.to_owned());
         Ok(Fact {
             traits: message.traits,
             properties: message.properties,
             context: message.context,
-            ..self.origin.fact(id, &message.name, message.occurred_at, message.identities, now)
+            ..self.origin.fact(id, &message.name, at, message.identities, now)
         })
     }
 
     /// Takes a row into the draft, or leaves the draft as it is.
-    fn add<'a>(&self, mapping: &'a Mapping, draft: &mut Draft<'a>, row: &Row) -> Result<(), Problem> {
+    fn add<'a>(&self, mapping: &'a Mapping, draft: &mut Draft<'a>, row: &Row, now: Timestamp) -> Result<(), Problem> {
         let plain = self.cells(row, &[]);
         if let Some(rule) = mapping.quarantine.iter().find(|rule| plain.hold(&rule.when)) {
             let message = rule.message.clone().unwrap_or_else(|| "the mapping puts such rows aside".to_owned());
@@ -109,7 +110,7 @@ impl Mapper {
         let cells = self.cells(row, negate);
         let read_time = |times: &TimeReader| {
             let text = row.text(&times.column);
-            text.map(|text| times.read(&text)).transpose().map_err(|message| Problem::new("bad_time", message))
+            text.map(|text| times.read(&text, now)).transpose().map_err(|message| Problem::new("bad_time", message))
         };
         // Everything that can fail comes first, so that a row is either taken whole or not at all.
         let at = read_time(&self.times)?;
@@ -237,7 +238,7 @@ impl MapRecords for Mapper {
 
     fn place(&self, row: &Row) -> Result<Place, Problem> {
         let Some(mapping) = &self.mapping else {
-            let id = if let Row::Object(object) = row { segment::message_id(object)? } else { None };
+            let id = if let Row::Object(object) = row { message_id(object)? } else { None };
             return Ok(Place::Alone { has_id: id.is_some() });
         };
         if mapping.group_by.is_empty() {
@@ -268,7 +269,7 @@ impl MapRecords for Mapper {
         let mut draft = Draft::default();
         let mut used = Vec::new();
         for line in lines {
-            match self.add(mapping, &mut draft, &line.row) {
+            match self.add(mapping, &mut draft, &line.row, now) {
                 Ok(()) => used.push(line),
                 Err(problem) => rejected.push(reject(line, problem)),
             }

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::Engine;
 use super::disk::Disk;
 use super::health::{Health, listed};
+use super::notify::Notifier;
 use super::supervise::supervised;
 use crate::api::{ApiState, Limits, WriteKey, serve};
 use crate::channels::Channel;
@@ -67,11 +68,14 @@ impl Engine {
             limits: Limits { drain_timeout: grace.mul_f64(0.8), ..Limits::default() },
             business_name: config.business.name.clone(),
         };
+        let notifier = Notifier::of(environment);
         let workers = tokio_util::task::TaskTracker::new();
         let serving = workers.spawn(serve(listener, state, stop.clone()));
         workers.spawn(self.clone().keep_looking(health.clone(), Disk::new(ballast), stop.clone()));
-        workers.spawn(self.clone().keep_watching(stop.clone()));
+        workers.spawn(self.clone().keep_watching(notifier.clone(), stop.clone()));
         workers.spawn(self.clone().keep_noticing(stop.clone()));
+        workers.spawn(self.clone().keep_counting(stop.clone()));
+        workers.spawn(self.clone().keep_alive(notifier.clone(), stop.clone()));
         self.follow_sources(&workers, &health, &stop);
         let (deciding, noted, stopped) = (self.clone(), health.clone(), stop.clone());
         let deciding = move || deciding.clone().keep_deciding(noted.clone(), stopped.clone());
@@ -83,7 +87,9 @@ impl Engine {
                 move || delivering.clone().keep_delivering(channel.clone(), noted.clone(), stopped.clone());
             workers.spawn(supervised(worker, PAUSE, health.clone(), stop.clone(), delivering));
         }
+        notifier.ready(&self.status());
         stop.cancelled().await;
+        notifier.stopping();
         self.desk.close();
         workers.close();
         let finished = async {
@@ -117,6 +123,7 @@ impl Engine {
     async fn keep_deciding(self: Arc<Self>, health: Arc<Health>, stop: CancellationToken) {
         let mut trimmed_at = Timestamp::EPOCH;
         while !stop.is_cancelled() {
+            self.pipeline.metrics.step();
             // Deciding commits whole batches; one that is dropped in the middle is decided again at the next start.
             let decided = tokio::select! {
                 () = stop.cancelled() => return,

@@ -31,6 +31,7 @@ mod disk;
 mod follow;
 mod health;
 mod lifecycle;
+mod notify;
 mod reload;
 mod supervise;
 

@@ -6,8 +6,9 @@ use serde_json::{Map, Value};
 
 use super::clock::Timestamp;
 use super::customer::{Identity, IdentityKind};
+use super::foreign::Unusable;
 use super::id::{CustomerId, EventId, digest};
-use super::money::{Currency, Money};
+use super::money::{Currency, MAX_MAJOR, Money};
 
 /// The events that rekindle itself understands. Every other name is kept, counted and available to rules just the same.
 /// The e-commerce names are those of Segment's specification.
@@ -163,7 +164,7 @@ impl Fact {
 
     /// The amount of the event: `revenue`, else `total`, else `value`, in its `currency` (else `default`).
     pub fn amount(&self, default: Currency) -> Option<Money> {
-        let amount = ["revenue", "total", "value"].iter().find_map(|key| decimal(self.properties.get(*key)?))?;
+        let amount = AMOUNTS.iter().find_map(|key| decimal(self.properties.get(*key)?))?;
         let currency = self.currency(default);
         Some(Money { minor: currency.minor(amount)?, currency })
     }
@@ -172,6 +173,24 @@ impl Fact {
     pub fn currency(&self, default: Currency) -> Currency {
         self.properties.get("currency").and_then(Value::as_str).and_then(|c| c.parse().ok()).unwrap_or(default)
     }
+}
+
+/// Where events state their amount, in this order.
+const AMOUNTS: [&str; 3] = ["revenue", "total", "value"];
+
+/// Whether an order or refund called `name` states an amount that cannot be counted: it would silently count as nothing.
+pub fn check_amount(name: &str, properties: &Map<String, Value>) -> Result<(), Unusable> {
+    if ![names::ORDER_COMPLETED, names::ORDER_UPDATED, names::ORDER_REFUNDED].contains(&name) {
+        return Ok(());
+    }
+    let is_stated = |value: &&Value| !value.is_null() && value.as_str().is_none_or(|text| !text.trim().is_empty());
+    let mut stated = AMOUNTS.iter().filter_map(|key| properties.get(*key)).filter(is_stated).peekable();
+    let countable = |value: &Value| decimal(value).is_some_and(|amount| amount.abs() <= Decimal::from(MAX_MAJOR));
+    if stated.peek().is_none() || stated.any(countable) {
+        return Ok(());
+    }
+    let message = "the amount is not a number that can be counted; state `total` or `revenue` as in 12.50";
+    Err(Unusable::new("bad_amount", message))
 }
 
 fn first_half(hash: [u8; 32]) -> [u8; 16] {

@@ -183,7 +183,7 @@ impl Profile {
         match name {
             names::ORDER_COMPLETED => {
                 let orders = self.orders.placed().filter(|(at, _)| since(*at));
-                orders.map(|(_, order)| order.net_minor(business.currency)).sum()
+                orders.map(|(_, order)| order.net_minor(business.currency)).fold(0, i64::saturating_add)
             }
             _ => self.history.series(name, None).map_or(0, |s| s.since_day(first_day).1),
         }

@@ -17,6 +17,7 @@ use crate::domain::rule::Trigger;
 use crate::domain::segment::{Signal, Transition};
 use crate::rules::Rule;
 use crate::stores::{Append, Commit, LogRecord};
+use crate::telemetry::Stopwatch;
 
 /// Records in one batch: bounds memory and how long a commit holds the store's writer. Only an import ever has so many
 /// waiting; the fewer batches, the less often a customer's profile is written.
@@ -30,7 +31,8 @@ impl Pipeline {
         loop {
             let parts = cut_at_separation(&mut records);
             let Some(last) = records.last().map(|r| r.position) else { break };
-            let n_records = records.len() as u64;
+            let (n_records, since) = (records.len() as u64, Stopwatch::start());
+            let received_at = records.last().map(|r| r.fact.received_at).unwrap_or_default();
             let (commit, n_fresh) =
                 if parts { self.derive_separation(records).await? } else { self.derive_batch(records, last).await? };
             // The next batch is read while this one is written.
@@ -40,6 +42,7 @@ impl Pipeline {
             self.metrics.log_backlog(self.log.end().await?.saturating_sub(last).unsigned_abs());
             self.metrics.events_accepted(n_fresh);
             self.metrics.events_duplicate(n_records - n_fresh);
+            self.metrics.batch_derived(since, received_at, self.clock.now());
             n += n_records;
             progress(n);
         }
@@ -72,11 +75,12 @@ impl Pipeline {
                 wake_by_event(&mut work, customer, id, &fact, now, &context);
             }
         }
+        self.metrics.customers_scored(live.len() as u64);
         for (customer, cause) in live {
             refresh(&mut work, customer, Some(cause), now, &context);
         }
         wake_by_signals(&mut work, now, &context);
-        self.count_decisions(&work.commit);
+        self.count_decisions(&work.commit, &work.tally);
         let mut commit = work.finish();
         commit.position = Some(last);
         Ok((commit, n_fresh))
@@ -135,7 +139,14 @@ impl Pipeline {
         Ok(work)
     }
 
-    pub(super) fn count_decisions(&self, commit: &Commit) {
+    pub(super) fn count_decisions(&self, commit: &Commit, tally: &Tally) {
+        for ((rule, result), n) in &tally.0 {
+            self.metrics.evaluations(rule, result, *n);
+        }
+        for signal in &commit.signals {
+            self.metrics.signal(&signal.segment, signal.transition.as_str());
+        }
+        self.metrics.customers_merged(commit.merges.len() as u64);
         for firing in &commit.firings {
             self.metrics.firings(&firing.rule, 1);
         }
@@ -192,17 +203,41 @@ fn ask(
     let Some(state) = work.states.get(&customer) else { return };
     let subject = subject(state, event, now, context);
     let decision = decide(rule, &subject, occasion, work.ledger.entry(customer).or_default(), context);
-    note(decision, &mut work.commit, rule);
+    note(decision, &mut work.commit, &mut work.tally, rule);
+}
+
+/// How often which rule said what: to be counted.
+#[derive(Default)]
+pub(super) struct Tally(BTreeMap<(String, &'static str), u64>);
+
+impl Tally {
+    pub(super) fn add(&mut self, rule: &Rule, result: &'static str, n: usize) {
+        *self.0.entry((rule.id.clone(), result)).or_default() += n as u64;
+    }
 }
 
 /// Adds a decision to the commit.
-pub(super) fn note(decision: evaluate::Decision, commit: &mut Commit, rule: &Rule) {
-    if let Some(error) = decision.error {
-        tracing::warn!(rule.id = %rule.id, error = %error, "a rule failed; it did nothing for this customer");
+pub(super) fn note(decision: evaluate::Decision, commit: &mut Commit, tally: &mut Tally, rule: &Rule) {
+    let said_yes = decision.firing.is_some() || !decision.refusals.is_empty();
+    let result = if decision.failed_at.is_some() {
+        "failed"
+    } else if said_yes {
+        "yes"
+    } else {
+        "no"
+    };
+    tally.add(rule, result, 1);
+    if let Some(place) = decision.failed_at {
+        report_failure(rule, &place);
     }
     commit.firings.extend(decision.firing);
     commit.deliveries.extend(decision.deliveries);
     commit.refusals.extend(decision.refusals);
+}
+
+/// Without the cause: a script may have put into it what the customer typed. Whoever asks `why-not` is told.
+pub(super) fn report_failure(rule: &Rule, place: &str) {
+    tracing::warn!(rule.id = %rule.id, place, "a rule failed; it did nothing for this customer");
 }
 
 fn waits_for(rule: &Rule, signal: &Signal) -> bool {

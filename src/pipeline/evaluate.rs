@@ -32,8 +32,8 @@ pub struct Decision {
     pub deliveries: Vec<Delivery>,
     /// What was not let through.
     pub refusals: Vec<Refused>,
-    /// The script failed.
-    pub error: Option<String>,
+    /// The script failed, at this place.
+    pub failed_at: Option<String>,
 }
 
 /// Whether the rule may be asked at all: audience, cooldown, and once per occasion. Cheap, before any script runs.
@@ -65,8 +65,8 @@ pub fn decide(
         return decision;
     }
     let evaluation = rule.evaluate(subject);
-    decision.error = evaluation.error;
-    if !evaluation.matched || decision.error.is_some() || evaluation.actions.is_empty() {
+    decision.failed_at = evaluation.failed_at;
+    if !evaluation.matched || decision.failed_at.is_some() || evaluation.actions.is_empty() {
         return decision;
     }
     let now = subject.now;

@@ -159,7 +159,7 @@ impl Pipeline {
         let woken: Vec<CustomerId> = work.commit.signals.iter().map(|signal| signal.customer).collect();
         work.ledger = self.store.ledger_of(&woken, super::evaluate::ledger_since(&context, now)).await?;
         wake_by_signals(&mut work, now, &context);
-        self.count_decisions(&work.commit);
+        self.count_decisions(&work.commit, &work.tally);
         let mut commit = work.finish();
         commit.position = last;
         Ok((commit, n_fresh))

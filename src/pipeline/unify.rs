@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
+use super::derive::Tally;
 use crate::domain::clock::{Business, Timestamp};
 use crate::domain::customer::{Candidate, Identity, IdentityKind, Resolution, resolve};
 use crate::domain::event::{Event, Fact, names};
@@ -32,6 +33,8 @@ pub(super) struct Workbook {
     pub separations: Vec<Separation>,
     /// While a merge is undone: not even a later statement of an operator joins these again.
     pub firm: Option<Separation>,
+    /// What the rules said.
+    pub tally: Tally,
     identities: HashMap<Identity, CustomerId>,
 }
 

@@ -362,6 +362,8 @@ pub trait ReadStore: Send + Sync {
     /// Deliveries by rule, channel and state; refusals by rule and reason under the channel `refused`; control groups
     /// under `held out`.
     async fn ledger_counts(&self) -> StoreResult<Vec<LedgerCount>>;
+    /// How many deliveries are due, held, under way or unknown, by channel and state. Costs as little as there are.
+    async fn waiting_deliveries(&self) -> StoreResult<Vec<(String, String, u64)>>;
     /// Tasks for people, newest first.
     async fn open_tasks(&self, max: u32) -> StoreResult<Vec<Task>>;
     /// How many events of each name there are, whoever's they are.

@@ -1,6 +1,7 @@
 //! The integration tests, in one binary: every file here links the whole crate once instead of once each.
 
 mod architecture;
+mod bad_input;
 mod channels;
 mod clocks;
 mod configuration;
@@ -21,6 +22,7 @@ mod keeping;
 mod locked_files;
 mod model_cards;
 mod not_run;
+mod observability;
 mod plugins;
 mod prepared_shop;
 mod real_daemon;
@@ -34,6 +36,7 @@ mod shop;
 mod signals;
 mod store_conformance;
 mod syncs;
+mod systemd;
 mod torture;
 mod tracking_api;
 mod undoing;

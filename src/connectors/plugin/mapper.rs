@@ -4,12 +4,14 @@ use jiff::tz::TimeZone;
 use rhai::Dynamic;
 
 use super::Plugin;
-use super::draft::Outcome;
+use super::draft::{Outcome, Stated};
 use crate::connectors::group::{Group, Line, Place, Rejected};
 use crate::connectors::origin::{Made, MapRecords, Origin};
 use crate::connectors::row::{Problem, Row};
 use crate::domain::clock::Timestamp;
+use crate::domain::customer::Identity;
 use crate::domain::event::Fact;
+use crate::domain::occurred;
 use crate::script::to_dynamic;
 
 /// Makes facts of one source's records.
@@ -45,21 +47,37 @@ impl MapRecords for PluginMapper {
         let id = self.origin.hashed_id(&key, ordinal);
         for Line { number, raw, row } in lines {
             match self.plugin.program.run(record(&row), &self.zone) {
-                Ok(Outcome::Events(events, identities)) => {
-                    let facts = events.into_iter().enumerate().map(|(n, stated)| {
-                        // Of several events without an id of their own each needs one.
-                        let hashed = || if n == 0 { id.clone() } else { format!("{id}/{n}") };
-                        let id = stated.message_id.unwrap_or_else(hashed);
-                        let fact = self.origin.fact(id, &stated.name, stated.occurred_at, identities.clone(), now);
-                        Fact { traits: stated.traits, properties: stated.properties, ..fact }
-                    });
-                    made.facts.extend(facts);
-                }
+                Ok(Outcome::Events(events, identities)) => match self.facts_of(events, &identities, &id, now) {
+                    Ok(facts) => made.facts.extend(facts),
+                    Err(why) => {
+                        made.rejected.push(Rejected { line: number, raw, problem: Problem::new("bad_time", why) });
+                    }
+                },
                 Ok(Outcome::Skipped(reason)) => made.skipped.push((number, reason)),
                 Err(problem) => made.rejected.push(Rejected { line: number, raw, problem }),
             }
         }
         made
+    }
+}
+
+impl PluginMapper {
+    /// Of several events without an id of their own each needs one.
+    fn facts_of(
+        &self,
+        events: Vec<Stated>,
+        identities: &[Identity],
+        id: &str,
+        now: Timestamp,
+    ) -> Result<Vec<Fact>, String> {
+        let fact = |(n, stated): (usize, Stated)| {
+            let at = occurred::in_file(stated.occurred_at, now)?;
+            let hashed = || if n == 0 { id.to_owned() } else { format!("{id}/{n}") };
+            let id = stated.message_id.unwrap_or_else(hashed);
+            let fact = self.origin.fact(id, &stated.name, at, identities.to_vec(), now);
+            Ok(Fact { traits: stated.traits, properties: stated.properties, ..fact })
+        };
+        events.into_iter().enumerate().map(fact).collect()
     }
 }
 

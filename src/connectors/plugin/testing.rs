@@ -188,7 +188,7 @@ fn read(plugin: &Plugin, path: &Path) -> Result<Vec<Batch>, String> {
     let mut batches: Vec<Batch> = Vec::new();
     while batches.last().is_none_or(|batch| !batch.done) {
         let cursor = batches.last().map(|batch| batch.cursor.clone());
-        let batch = file.read_batch(cursor.as_deref(), Timestamp::EPOCH).map_err(|error| error.to_string())?;
+        let batch = file.read_batch(cursor.as_deref(), Timestamp::MAX).map_err(|error| error.to_string())?;
         batches.push(batch);
     }
     Ok(batches)

@@ -99,6 +99,12 @@ impl ReadStore for SqliteStore {
         Ok(rows.into_iter().map(|(rule, channel, what, n)| (rule, channel, what, n.cast_unsigned())).collect())
     }
 
+    async fn waiting_deliveries(&self) -> StoreResult<Vec<(String, String, u64)>> {
+        let rows: Vec<(String, String, i64)> =
+            sqlx::query_as(sql!("waiting_deliveries")).fetch_all(&self.readers).await?;
+        Ok(rows.into_iter().map(|(channel, state, n)| (channel, state, n.cast_unsigned())).collect())
+    }
+
     async fn open_tasks(&self, max: u32) -> StoreResult<Vec<Task>> {
         let query =
             sqlx::query("SELECT * FROM tasks WHERE done_at IS NULL ORDER BY created_at DESC, delivery LIMIT $1");
