@@ -14,8 +14,8 @@ use rekindle::domain::id::CustomerId;
 use rekindle::domain::quarantine::Quarantined;
 use rekindle::stores::sqlite::{Access, SqliteFiles};
 use rekindle::stores::{
-    Append, Commit, CustomerState, DeliveryFilter, Log, Merge, Move, Refused, Store, StoreError, StoredModel,
-    TickProgress,
+    Append, Commit, CustomerState, DeliveryFilter, Log, Merge, Move, Refused, Separation, Split, Store, StoreError,
+    StoredModel, TickProgress,
 };
 use serde_json::json;
 use tempfile::TempDir;
@@ -45,6 +45,7 @@ every_store!(
     a_batch_its_cursor_and_its_quarantine_are_one,
     a_commit_is_whole_and_its_position_moves_with_it,
     an_absorbed_customer_leads_on_to_the_survivor,
+    what_followed_a_merge_goes_back_when_it_is_undone,
     one_occasion_is_one_firing_and_one_delivery,
     a_delivery_is_leased_to_one_worker_only,
     a_worker_that_lost_its_lease_moves_nothing,
@@ -219,6 +220,61 @@ async fn an_absorbed_customer_leads_on_to_the_survivor(memory: Memory) {
     let ledger = memory.store.ledger_of(&[c.customer, c.customer], at(0)).await.unwrap();
     assert!(ledger[&c.customer].last_firing.contains_key("rule"), "cooldowns follow the person");
     assert_eq!(ledger[&c.customer].contacts.len(), 1, "and so does the cap");
+}
+
+async fn what_followed_a_merge_goes_back_when_it_is_undone(memory: Memory) {
+    let (a, b) = (customer(1), customer(2));
+    let event = |n: i64, c: &CustomerState| {
+        let fact = fact(n);
+        (n, Event { id: Event::id_of(&fact), customer: Some(c.customer), fact })
+    };
+    let handle = |n: i64| fact(n).identities[0].clone();
+    let begin = Commit {
+        customers: vec![a.clone(), b.clone()],
+        events: vec![event(1, &a), event(2, &b), event(3, &a)],
+        identities: vec![(handle(1), a.customer), (handle(2), b.customer)],
+        merges: vec![Merge { absorbed: b.customer, survivor: a.customer, position: 3 }],
+        ..decided(b.customer, "rule", "tick:1", 2)
+    };
+    memory.store.commit_batch(&begin).await.unwrap();
+    assert_eq!(memory.store.merge_of(b.customer).await.unwrap(), Some(begin.merges[0]));
+    assert_eq!(memory.store.merges_into(a.customer).await.unwrap(), begin.merges);
+    assert_eq!(memory.store.handles_of(a.customer).await.unwrap().len(), 2);
+    assert_eq!(memory.store.ledger_size(a.customer).await.unwrap(), (1, 1, 0));
+    let filed = memory.store.events_filed(a.customer, 0, 10).await.unwrap();
+    assert_eq!(
+        filed.iter().map(|(at, as_, _)| (*at, *as_)).collect::<Vec<_>>(),
+        [(1, a.customer), (2, b.customer), (3, a.customer)]
+    );
+
+    let pair = (b.customer, a.customer);
+    let undone = Commit {
+        // The third event would have been b's.
+        split: Some(Split {
+            joined: a.customer,
+            members: vec![(a.customer, None, a.customer), (b.customer, None, b.customer)],
+            arrived: vec![(3, b.customer)],
+            merges: Vec::new(),
+        }),
+        separations: vec![Separation { stated: pair, today: pair, position: 3 }],
+        customers: vec![a.clone(), b.clone()],
+        identities: vec![(handle(1), a.customer), (handle(2), b.customer)],
+        ..Commit::default()
+    };
+    memory.store.commit_batch(&undone).await.unwrap();
+    assert_eq!(memory.store.load_customers(&[b.customer]).await.unwrap()[&b.customer].customer, b.customer);
+    assert_eq!(memory.store.merge_of(b.customer).await.unwrap(), None);
+    assert_eq!(memory.store.ledger_size(b.customer).await.unwrap(), (1, 1, 0), "the ledger follows its subject");
+    let filed = memory.store.events_filed(b.customer, 0, 10).await.unwrap();
+    assert_eq!(filed.iter().map(|(at, as_, _)| (*at, *as_)).collect::<Vec<_>>(), [(2, b.customer), (3, b.customer)]);
+    assert_eq!(memory.store.handles_of(b.customer).await.unwrap(), [handle(2)]);
+    assert_eq!(memory.store.separations_of(&[a.customer]).await.unwrap(), undone.separations);
+    // Whoever absorbs one of the two is kept apart from the other.
+    let c = customer(3);
+    let merges = vec![Merge { absorbed: b.customer, survivor: c.customer, position: 4 }];
+    memory.store.commit_batch(&Commit { customers: vec![c.clone()], merges, ..Commit::default() }).await.unwrap();
+    let today: Vec<_> = memory.store.separations_of(&[c.customer]).await.unwrap().iter().map(|s| s.today).collect();
+    assert_eq!(today, [(c.customer, a.customer)]);
 }
 
 async fn one_occasion_is_one_firing_and_one_delivery(memory: Memory) {

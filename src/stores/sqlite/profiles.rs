@@ -114,6 +114,9 @@ impl ProfileStore for SqliteStore {
         let mut tx = begin(&self.writer).await?;
         let n_text = write_profiles(&mut tx, commit, &before).await?;
         write_decisions(&mut tx, commit).await?;
+        // Last, so that what was decided about somebody who is absorbed in the same batch follows, too.
+        super::merges::write(&mut tx, &commit.merges).await?;
+        super::merges::separate(&mut tx, &commit.separations).await?;
         if let Some(tick) = &commit.tick {
             super::ticks::save(&mut tx, sql!("save_tick"), tick).await?;
         }
@@ -164,7 +167,7 @@ impl SqliteStore {
     }
 }
 
-/// Events first, then the customers, then merges, which move what belongs to the absorbed. Says how long the text of each
+/// Events first, then the customers and their handles. Says how long the text of each
 /// customer's profile is.
 async fn write_profiles(tx: &mut Transaction<'_, Sqlite>, commit: &Commit, before: &Before) -> StoreResult<Vec<usize>> {
     write_events(tx, &commit.events).await?;
@@ -178,8 +181,6 @@ async fn write_profiles(tx: &mut Transaction<'_, Sqlite>, commit: &Commit, befor
         let rows: Vec<_> = links.map(|(i, c)| (i.kind.as_str(), &i.value, hex(c.as_bytes()))).collect();
         sqlx::query(sql!("link_identities")).bind(json(&rows)).execute(&mut **tx).await?;
     }
-    super::merges::write(tx, &commit.merges).await?;
-    super::merges::separate(tx, &commit.separations).await?;
     Ok(n_text)
 }
 
