@@ -17,8 +17,11 @@ pub(super) struct ConfigCommand {
 #[derive(Debug, Subcommand)]
 enum What {
     /// Print every key in force with its value. Of a secret it shows where it lives, never what it is.
-    #[command(after_help = "Example:\n  rekindle config show --origin")]
+    #[command(after_help = "Example:\n  rekindle config show --origin\n  rekindle config show models.tier")]
     Show {
+        /// Only keys that begin with this, such as `models.tier`.
+        #[arg(value_name = "KEY", default_value = "", hide_default_value = true)]
+        key: String,
         /// Say where each value came from: the default, a line of the file, or an environment variable.
         #[arg(long)]
         origin: bool,
@@ -43,7 +46,7 @@ enum What {
 impl ConfigCommand {
     pub(super) fn run(self) -> anyhow::Result<Ended> {
         match self.what {
-            What::Show { origin, listing } => show(origin, &listing),
+            What::Show { key, origin, listing } => show(&key, origin, &listing),
             What::Check { listing } => Ok(check(&listing)),
             What::Schema { common: _ } => {
                 print_json(&schema());
@@ -53,9 +56,11 @@ impl ConfigCommand {
     }
 }
 
-fn show(with_origin: bool, listing: &Listing) -> anyhow::Result<Ended> {
+fn show(prefix: &str, with_origin: bool, listing: &Listing) -> anyhow::Result<Ended> {
     let loaded = Config::load_explained(&listing.common.config, &environment());
-    let (_, settings) = loaded.map_err(super::Wrong)?;
+    let (_, mut settings) = loaded.map_err(super::Wrong)?;
+    settings.retain(|setting| setting.key.starts_with(prefix));
+    anyhow::ensure!(!settings.is_empty(), "no key begins with `{prefix}`; `rekindle config show` lists all");
     if listing.json {
         let shown = settings.iter().map(|setting| {
             let mut shown = json!({ "key": setting.key, "value": setting.value });

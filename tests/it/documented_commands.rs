@@ -5,12 +5,12 @@
 //! A block that cannot be run here is preceded by `<!-- not run: why -->`, one that is to end with another exit code than 0
 //! by `<!-- exits 1 -->`. In an output, `...` on a line of its own stands for any number of lines.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Write as _};
-use std::net::TcpListener;
+use std::io::Write as _;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -18,6 +18,7 @@ use tempfile::TempDir;
 
 use crate::not_run::not_run;
 use crate::prepared_shop::PreparedShop;
+use crate::real_daemon::RealDaemon;
 use crate::repository::{ROOT, files_under, page};
 
 /// One block of a document.
@@ -79,9 +80,9 @@ async fn the_commands_in_the_documents_do_what_they_say() {
         let folder = workplace(&shop);
         let mut updated = text.clone();
         for block in blocks {
-            let daemon = block.code.contains(ADDRESS).then(|| Daemon::start(&folder));
+            let daemon = block.code.contains(ADDRESS).then(|| daemon(&folder));
             let code = match &daemon {
-                Some(daemon) => block.code.replace(ADDRESS, &daemon.address),
+                Some(daemon) => block.code.replace(ADDRESS, &daemon.address().to_string()),
                 None => block.code.clone(),
             };
             let (code, out, err) = run(&folder, &shop.known(&code));
@@ -160,33 +161,10 @@ fn workplace(shop: &PreparedShop) -> TempDir {
 /// Where the daemon of the documents listens.
 const ADDRESS: &str = "127.0.0.1:7700";
 
-/// A daemon for the commands that talk to one.
-struct Daemon {
-    process: Child,
-    address: String,
-}
-
-impl Daemon {
-    fn start(folder: &TempDir) -> Self {
-        // Free a moment ago, which is as good as it gets: the daemon says only what it was told to listen on.
-        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_rekindle"));
-        command.arg("run").current_dir(folder.path()).env("REKINDLE__HTTP__LISTEN", &free);
-        command.env("REKINDLE__STORE__BALLAST_MB", "0").stderr(Stdio::piped());
-        let mut process = command.spawn().unwrap();
-        let mut log = BufReader::new(process.stderr.take().unwrap()).lines();
-        assert!(log.any(|line| line.unwrap().contains("rekindle is running")), "the daemon did not start");
-        // The rest of the log goes nowhere, but must not fill the pipe.
-        std::thread::spawn(move || log.count());
-        Daemon { process, address: free }
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        self.process.kill().ok();
-        self.process.wait().ok();
-    }
+/// A daemon for the commands that talk to one, where nobody else listens.
+fn daemon(folder: &TempDir) -> RealDaemon {
+    let settings = ["env", "REKINDLE__HTTP__LISTEN=127.0.0.1:0", "REKINDLE__STORE__BALLAST_MB=0"];
+    RealDaemon::start_under(&settings.map(OsStr::new), folder.path(), &[])
 }
 
 /// `rekindle run` goes on until it is stopped: here it is, as soon as it says that it runs.

@@ -92,7 +92,7 @@ fn row(path: &str, argument: &Arg, text: &mut String, missing: &mut Vec<String>)
     let defaults = argument.get_default_values().iter().map(|v| format!("`{}`", v.to_string_lossy()));
     let default = match defaults.collect::<Vec<_>>() {
         none if none.is_empty() && argument.is_required_set() => "needed".to_owned(),
-        some if argument.get_action().takes_values() => some.join(", "),
+        some if argument.get_action().takes_values() && !argument.is_hide_default_value_set() => some.join(", "),
         _ => String::new(),
     };
     writeln!(text, "| `{}` | {} | {default} |", cell(&name), cell(&help)).expect(INTO_TEXT);

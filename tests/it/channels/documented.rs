@@ -1,31 +1,9 @@
 //! The code that the integrator's guide shows to receivers is run on a real webhook of ours.
 
-use std::process::{Command, Stdio};
-
 use super::webhook::{alert, channel, secret};
 use super::*;
-use crate::not_run::not_run;
-use crate::repository::page;
+use crate::documented_code::{code, printed};
 use crate::servers::http::{Behaviour, Receiver};
-
-/// The block of the guide in `language` that has `needle`.
-fn code(language: &str, needle: &str) -> String {
-    let guide = page("docs/guide/integrator.md");
-    let opening = format!("```{language}\n");
-    let blocks = guide.split(&opening).skip(1).filter_map(|rest| rest.split("```").next());
-    blocks.map(str::to_owned).find(|block| block.contains(needle)).expect("the guide shows it")
-}
-
-/// What `interpreter` prints of `script` when it gets `input`; `None` after saying that it is not there.
-fn printed(interpreter: &str, script: &str, input: &str) -> Option<String> {
-    let mut command = Command::new(interpreter);
-    command.args([if interpreter == "node" { "-e" } else { "-c" }, script]);
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().ok()?;
-    std::io::Write::write_all(&mut child.stdin.take().unwrap(), input.as_bytes()).unwrap();
-    let output = child.wait_with_output().unwrap();
-    assert!(output.status.success(), "{script}");
-    Some(String::from_utf8(output.stdout).unwrap().trim().to_owned())
-}
 
 #[tokio::test]
 async fn receivers_that_copy_the_guide_accept_our_webhooks_and_no_others() {
@@ -54,9 +32,8 @@ async fn receivers_that_copy_the_guide_accept_our_webhooks_and_no_others() {
     for (interpreter, script, expected) in
         [("python3", python, "[True, False, False]"), ("node", javascript, "[true,false,false]")]
     {
-        match printed(interpreter, &script, &input) {
-            Some(answer) => assert_eq!(answer, expected, "{interpreter}"),
-            None => not_run("the receivers of the integrator's guide", &format!("{interpreter} is not here")),
+        if let Some(answer) = printed(interpreter, &script, &input) {
+            assert_eq!(answer, expected, "{interpreter}");
         }
     }
 }
