@@ -15,6 +15,7 @@ use crate::domain::id::{CustomerId, EventId};
 use crate::domain::quarantine::Quarantined;
 use crate::domain::rule::Trigger;
 use crate::domain::segment::{Signal, Transition};
+use crate::domain::subject::Subject;
 use crate::rules::Rule;
 use crate::stores::{Append, Commit, LogRecord};
 
@@ -62,11 +63,12 @@ impl Pipeline {
                 let state = work.states.get_mut(&customer).expect("take returns a living customer");
                 state.segments = Arc::default();
                 live.remove(&customer);
+            } else if let Some(fact) = woke {
+                wake_by_event(&mut work, customer, id, &fact, now, &context);
+                // Judged as this event has left it; only another event makes that necessary again.
+                live.remove(&customer);
             } else {
                 live.insert(customer, id);
-            }
-            if let Some(fact) = woke {
-                wake_by_event(&mut work, customer, id, &fact, now, &context);
             }
         }
         for (customer, cause) in live {
@@ -143,9 +145,11 @@ fn wake_by_event(
     context: &DecisionContext,
 ) {
     refresh(work, customer, Some(id), now, context);
+    let Some(state) = work.states.get(&customer) else { return };
+    let subject = subject(state, Some(fact.clone()), now, context);
+    let occasion = Occasion { name: format!("event:{id}"), at: fact.occurred_at };
     for rule in woken_by_event(context, &fact.name) {
-        let occasion = Occasion { name: format!("event:{id}"), at: fact.occurred_at };
-        ask(work, customer, rule, &occasion, Some(fact.clone()), now, context);
+        ask(work, rule, &occasion, &subject, context);
     }
 }
 
@@ -154,23 +158,16 @@ pub(super) fn wake_by_signals(work: &mut Workbook, now: Timestamp, context: &Dec
     for signal in work.commit.signals.clone() {
         let occasion = Occasion { name: format!("signal:{}", signal.id), at: signal.at };
         for rule in context.book.rules().filter(|rule| waits_for(rule, &signal)) {
-            ask(work, signal.customer, rule, &occasion, None, now, context);
+            let Some(state) = work.states.get(&signal.customer) else { break };
+            let subject = subject(state, None, now, context);
+            ask(work, rule, &occasion, &subject, context);
         }
     }
 }
 
-fn ask(
-    work: &mut Workbook,
-    customer: CustomerId,
-    rule: &Rule,
-    occasion: &Occasion,
-    event: Option<Arc<Fact>>,
-    now: Timestamp,
-    context: &DecisionContext,
-) {
-    let Some(state) = work.states.get(&customer) else { return };
-    let subject = subject(state, event, now, context);
-    let decision = decide(rule, &subject, occasion, work.ledger.entry(customer).or_default(), context);
+fn ask(work: &mut Workbook, rule: &Rule, occasion: &Occasion, subject: &Subject, context: &DecisionContext) {
+    let ledger = work.ledger.entry(subject.customer).or_default();
+    let decision = decide(rule, subject, occasion, ledger, context);
     note(decision, &mut work.commit, rule);
 }
 
