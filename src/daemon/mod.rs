@@ -105,8 +105,7 @@ impl Engine {
         };
         let secrets = |name: &str| environment(name);
         let templates = SharedTemplates::new(templates);
-        let email = open_email(&config.email(), templates.clone(), letterhead, &secrets)
-            .map_err(anyhow::Error::msg)?;
+        let email = open_email(&config.email(), templates.clone(), letterhead, &secrets).map_err(anyhow::Error::msg)?;
         let webhook = open_webhook(&config.webhook(), &secrets).map_err(anyhow::Error::msg)?;
         let channels: Vec<Arc<dyn Channel>> = vec![
             Arc::from(email),
@@ -163,7 +162,8 @@ impl Engine {
     /// Derives what arrived and sweeps what is due; says how much that was.
     async fn decide(&self) -> Result<u64, PipelineError> {
         self.pipeline.settle_edited_segments().await?;
-        let mut n = self.pipeline.derive_all(|_| ()).await?;
+        // Told after every batch: under a steady load the log is never empty, and deliveries must not wait until it is.
+        let mut n = self.pipeline.derive_all(|_| self.decided.notify_waiters()).await?;
         for tick in self.pipeline.due_ticks(self.pipeline.clock.now()).await? {
             self.pipeline.sweep(tick).await?;
             n += 1;
