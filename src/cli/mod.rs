@@ -19,12 +19,11 @@ mod check;
 mod customers;
 mod deliveries;
 mod demo;
-
 mod import;
+mod models;
 mod output;
 mod run;
 mod summary;
-
 mod tasks;
 mod test;
 mod why;
@@ -41,12 +40,12 @@ struct Cli {
 enum Command {
     Run(run::Run),
     Demo(demo::Demo),
-
     Import(import::Import),
     Check(check::Check),
     Test(test::Test),
     Customers(customers::Customers),
     Deliveries(deliveries::Deliveries),
+    Models(models::Models),
     Why(why::Why),
     Tasks(tasks::Tasks),
     Quarantine(tasks::Quarantine),
@@ -104,12 +103,12 @@ pub fn main() -> ExitCode {
         match cli.command {
             Command::Run(command) => command.run().await,
             Command::Demo(command) => command.run().await,
-
             Command::Import(command) => command.run().await,
             Command::Check(command) => command.run(),
             Command::Test(command) => command.run(),
             Command::Customers(command) => command.run().await,
             Command::Deliveries(command) => command.run().await,
+            Command::Models(command) => command.run().await,
             Command::Why(command) => command.run().await,
             Command::Tasks(command) => command.run().await,
             Command::Quarantine(command) => command.run().await,

@@ -20,6 +20,16 @@ pub struct StoreConfig {
     pub kind: StoreKind,
     /// The folder of the database files; made if missing.
     pub path: PathBuf,
+    /// MiB of the file that is kept beside them and thrown away when the disk is full, so that what is under way can still
+    /// be written down. Default 64; 0 for none.
+    pub ballast_mb: u32,
+}
+
+impl StoreConfig {
+    /// The ballast in bytes.
+    pub fn ballast_bytes(&self) -> u64 {
+        u64::from(self.ballast_mb) << 20
+    }
 }
 
 /// The engines.
@@ -32,7 +42,7 @@ pub enum StoreKind {
 
 impl Default for StoreConfig {
     fn default() -> Self {
-        StoreConfig { kind: StoreKind::Sqlite, path: PathBuf::from("rekindle-data") }
+        StoreConfig { kind: StoreKind::Sqlite, path: PathBuf::from("rekindle-data"), ballast_mb: 64 }
     }
 }
 

@@ -2,8 +2,7 @@
 //! channel, settle what came of it.
 //!
 //! Every durable step of every delivery (the intent before the irreversible byte, the outcome after it) goes through one
-//! [`Desk`], which writes whatever gathered in one commit: sixteen connections then share a sync instead of paying for one
-//! each.
+//! [`Desk`].
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,8 +11,8 @@ use async_trait::async_trait;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use jiff::SignedDuration;
-use tokio::sync::{mpsc, oneshot};
 
+pub use super::desk::Desk;
 use super::evaluate::ledger_since;
 use super::score::subject;
 use super::{DecisionContext, Pipeline, PipelineError};
@@ -23,58 +22,15 @@ use crate::domain::consent::{Admission, AdmitRequest, MessageClass, Refusal, adm
 use crate::domain::delivery::{Delivery, DeliveryState, Doubt, Outcome, next_attempt};
 use crate::domain::id::{CustomerId, DeliveryId};
 use crate::domain::unsubscribe::Unsubscribe;
-use crate::stores::{CustomerState, LedgerView, Move, Store};
+use crate::stores::{CustomerState, LedgerView, Move};
 
 /// How long a worker may hold a delivery. Longer than any channel's own limits, so a lease only runs out for the dead.
 const LEASE: SignedDuration = SignedDuration::from_mins(15);
 
-struct Request {
-    step: Move,
-    answer: oneshot::Sender<Result<bool, String>>,
-}
-
-/// Writes moves, many to a commit.
-#[derive(Clone)]
-pub struct Desk {
-    sender: mpsc::UnboundedSender<Request>,
-}
-
-impl Desk {
-    /// The desk, and its work, to be run by whoever owns the tasks.
-    pub fn open(store: Arc<dyn Store>) -> (Self, impl Future<Output = ()> + Send + 'static) {
-        let (sender, mut receiver) = mpsc::unbounded_channel::<Request>();
-        let work = async move {
-            while let Some(first) = receiver.recv().await {
-                let mut requests = vec![first];
-                while let Ok(more) = receiver.try_recv() {
-                    requests.push(more);
-                }
-                let (moves, answers): (Vec<Move>, Vec<_>) = requests.into_iter().map(|r| (r.step, r.answer)).unzip();
-                match store.apply_moves(&moves).await {
-                    Ok(made) => {
-                        for (answer, made) in answers.into_iter().zip(made) {
-                            drop(answer.send(Ok(made)));
-                        }
-                    }
-                    Err(error) => {
-                        tracing::error!(error = %error, "the ledger could not be written");
-                        for answer in answers {
-                            drop(answer.send(Err(error.to_string())));
-                        }
-                    }
-                }
-            }
-        };
-        (Desk { sender }, work)
-    }
-
-    /// Durable on return; `false` when the delivery is no longer ours to move.
-    async fn apply(&self, step: Move) -> Result<bool, String> {
-        let (answer, answered) = oneshot::channel();
-        let gone = || "the daemon is shutting down".to_owned();
-        self.sender.send(Request { step, answer }).map_err(|_| gone())?;
-        answered.await.map_err(|_| gone())?
-    }
+/// What must be known of a delivery's customer just before it leaves.
+struct About {
+    state: Option<CustomerState>,
+    ledger: LedgerView,
 }
 
 struct Intent<'a> {
@@ -119,28 +75,64 @@ impl Pipeline {
         Ok(moves.len())
     }
 
-    /// Carries out everything that may leave through `channel` by now; returns when nothing of it is left.
+    /// Carries out everything that may leave through `channel` by now; returns when nothing of it is left, or the desk is
+    /// closing. What has begun is always finished: to drop a mail between its content and the answer would make its fate
+    /// unknown for no reason.
     pub async fn deliver_due(&self, channel: &dyn Channel, desk: &Desk) -> Result<u64, PipelineError> {
         let mut under_way = FuturesUnordered::new();
         let mut n = 0;
+        let mut failure = None;
         loop {
             let free = channel.concurrency().max(1).saturating_sub(under_way.len());
             let now = self.clock.now();
             // Claims are made in strides: a claim for each freed place would be a sync for each mail.
-            let claimed = if free * 2 > channel.concurrency() || under_way.is_empty() {
-                self.store.claim_deliveries(channel.name(), now, now.plus(LEASE), free).await?
-            } else {
-                Vec::new()
-            };
-            let (states, ledger) = self.read_about(&claimed).await?;
-            for delivery in claimed {
-                let state = states.get(&delivery.customer).cloned();
-                let view = ledger.get(&delivery.customer).cloned().unwrap_or_default();
-                under_way.push(self.deliver_one(channel, desk, delivery, state, view));
+            let room = free * 2 > channel.concurrency() || under_way.is_empty();
+            if room && failure.is_none() && !desk.is_closing() {
+                match self.claim(channel, desk, now, free).await {
+                    Ok(claimed) => under_way.extend(
+                        claimed.into_iter().map(|(delivery, about)| self.deliver_one(channel, desk, delivery, about)),
+                    ),
+                    Err(error) => failure = Some(error),
+                }
             }
             match under_way.next().await {
                 Some(()) => n += 1,
-                None => return Ok(n),
+                None => return failure.map_or(Ok(n), Err),
+            }
+        }
+    }
+
+    /// Leases up to `free` deliveries and reads what must be known about their customers. A lease that cannot be used is
+    /// given back.
+    async fn claim(
+        &self,
+        channel: &dyn Channel,
+        desk: &Desk,
+        now: Timestamp,
+        free: usize,
+    ) -> Result<Vec<(Delivery, About)>, PipelineError> {
+        let claimed = self.store.claim_deliveries(channel.name(), now, now.plus(LEASE), free).await?;
+        match self.read_about(&claimed).await {
+            Ok((states, ledger)) => {
+                let about = |delivery: &Delivery| About {
+                    state: states.get(&delivery.customer).cloned(),
+                    ledger: ledger.get(&delivery.customer).cloned().unwrap_or_default(),
+                };
+                Ok(claimed
+                    .into_iter()
+                    .map(|delivery| {
+                        let about = about(&delivery);
+                        (delivery, about)
+                    })
+                    .collect())
+            }
+            Err(error) => {
+                for delivery in claimed {
+                    let reason = Some("the customer could not be read".to_owned());
+                    let back = settle(&delivery, DeliveryState::Due, None, reason, None, false, now);
+                    desk.settle(delivery.id, back).await;
+                }
+                Err(error)
             }
         }
     }
@@ -157,14 +149,9 @@ impl Pipeline {
         Ok((self.store.load_customers(&ids).await?, self.store.ledger_of(&ids, since).await?))
     }
 
-    async fn deliver_one(
-        &self,
-        channel: &dyn Channel,
-        desk: &Desk,
-        delivery: Delivery,
-        state: Option<CustomerState>,
-        ledger: LedgerView,
-    ) {
+    async fn deliver_one(&self, channel: &dyn Channel, desk: &Desk, delivery: Delivery, about: About) {
+        let _under_way = desk.begin(delivery.id, channel.name());
+        let About { state, ledger } = about;
         let now = self.clock.now();
         let context = self.context();
         let step = match state {
@@ -193,10 +180,7 @@ impl Pipeline {
         if let Move::Settle { state, .. } = &step {
             self.metrics.deliveries(channel.name(), state.as_str(), 1);
         }
-        // On failure the row stays as it is; the next start, or the lease's end, sorts it out.
-        if let Err(error) = desk.apply(step).await {
-            tracing::error!(delivery.id = %delivery.id, error = %error, "an outcome could not be recorded");
-        }
+        desk.settle(delivery.id, step).await;
     }
 
     fn dispatch(

@@ -30,6 +30,9 @@ pub enum StoreError {
     /// It cannot be reached or written now (locked, disk full); what was asked did not happen.
     #[error("the store cannot be used now: {0}")]
     Unavailable(String),
+    /// There is no room to write; what was asked did not happen.
+    #[error("the disk takes nothing more: {0}")]
+    Full(String),
     /// What was read is not what was written, or was written by another version.
     #[error("the store holds something unexpected: {0}")]
     Corrupt(String),
