@@ -35,15 +35,15 @@ pub(crate) fn customers() -> anyhow::Result<Vec<Bar>> {
         let some = chunk(posted, 50_000.min(n_events - posted));
         posted += some.len() as u64;
         post_all(house.address, "/v1/batch", events::batches(&some, 500), 16)?;
-        let backlog = posted as f64 - daemon.metric("rekindle_events_accepted_total", "");
+        let backlog = float(posted) - daemon.metric("rekindle_events_accepted_total", "");
         println!(
             "  {} posted, {} of them to derive, {:.0} MB, {:.0} s",
-            grouped(posted as f64),
+            grouped(float(posted)),
             grouped(backlog),
             daemon.memory().resident,
             started.elapsed().as_secs_f64()
         );
-        if recovery.is_none() && (backlog >= n_customers() as f64 || posted == n_events) {
+        if recovery.is_none() && (backlog >= float(n_customers()) || posted == n_events) {
             daemon.kill()?;
             let (again, ready) = house.start()?;
             let still = backlog;
@@ -55,7 +55,7 @@ pub(crate) fn customers() -> anyhow::Result<Vec<Bar>> {
     let mut loading = Watch::of(&daemon);
     wait_for_backlog(&mut daemon, &house)?;
     println!("  all derived after {:.0} s", started.elapsed().as_secs_f64());
-    loading.end();
+    println!("  peak of resident memory while deriving: {:.0} MB", loading.end().resident);
     daemon.stop()?;
 
     let mut bars: Vec<Bar> = recovery.into_iter().collect();
@@ -109,6 +109,10 @@ fn sweep(house: &House) -> anyhow::Result<Vec<Bar>> {
     bars.push(memory("sweeping 20 rules over a million customers: peak of resident memory", &watch.end(), sweeping));
     daemon.stop()?;
     Ok(bars)
+}
+
+fn float(n: u64) -> f64 {
+    f64::from(u32::try_from(n).unwrap_or(u32::MAX))
 }
 
 fn memory(what: &str, peak: &Memory, took: Duration) -> Bar {

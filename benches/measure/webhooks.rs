@@ -118,10 +118,11 @@ async fn receive(mut stream: TcpStream, left: Times) -> std::io::Result<()> {
             continue;
         };
         let now = Instant::now();
-        if let Some(slot) = number
-            .and_then(|n| left.lock().unwrap_or_else(PoisonError::into_inner).get_mut(n).map(|s| *s = s.or(Some(now))))
-        {
-            let () = slot;
+        if let Some(number) = number {
+            let mut left = left.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(slot) = left.get_mut(number) {
+                slot.get_or_insert(now);
+            }
         }
         read.drain(..end);
         stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await?;
