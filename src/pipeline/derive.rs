@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use super::ahead::{Ahead, Keys};
 use super::evaluate::{self, Occasion, decide, ledger_since, woken_by_event};
 use super::score::{Waking, judge, subject};
 use super::unify::Workbook;
@@ -28,30 +29,54 @@ impl Pipeline {
     pub async fn derive_all(&self, mut progress: impl FnMut(u64)) -> Result<u64, PipelineError> {
         let mut n = 0;
         let mut records = self.log.read_after(self.store.position().await?, MAX_BATCH).await?;
+        let mut before: Option<Ahead> = None;
         while let Some(last) = records.last().map(|r| r.position) {
             let n_records = records.len() as u64;
-            let (commit, n_fresh) = self.derive_batch(records, last).await?;
-            // The next batch is read while this one is written.
-            let next;
-            (next, ()) = tokio::try_join!(self.log.read_after(last, MAX_BATCH), self.store.commit_batch(&commit))?;
-            records = next;
-            self.metrics.log_backlog(self.log.end().await?.saturating_sub(last).unsigned_abs());
-            self.metrics.events_accepted(n_fresh);
-            self.metrics.events_duplicate(n_records - n_fresh);
-            n += n_records;
-            progress(n);
+            let derived = self.derive_batch(records, last, before.as_ref()).await;
+            self.finish(before.take(), &mut n, &mut progress).await?;
+            let (commit, keys) = derived?;
+            let counts = (n_records, commit.events.len() as u64);
+            let apart = !Ahead::is_possible(&commit);
+            before = Some(Ahead::begin(self.store.clone(), commit, keys, counts));
+            if apart {
+                self.finish(before.take(), &mut n, &mut progress).await?;
+            }
+            records = self.log.read_after(last, MAX_BATCH).await?;
         }
+        self.finish(before, &mut n, &mut progress).await?;
         Ok(n)
     }
 
-    /// What these records, which end at `last`, come to, and how many of them are not duplicates.
-    async fn derive_batch(&self, records: Vec<LogRecord>, last: i64) -> Result<(Commit, u64), PipelineError> {
+    /// Waits until a batch is written, and counts it.
+    async fn finish(
+        &self,
+        batch: Option<Ahead>,
+        n: &mut u64,
+        progress: &mut impl FnMut(u64),
+    ) -> Result<(), PipelineError> {
+        let Some(batch) = batch else { return Ok(()) };
+        let ((n_records, n_fresh), last) = (batch.counts, batch.last());
+        batch.written().await?;
+        self.metrics.log_backlog(self.log.end().await?.saturating_sub(last).unsigned_abs());
+        self.metrics.events_accepted(n_fresh);
+        self.metrics.events_duplicate(n_records - n_fresh);
+        *n += n_records;
+        progress(*n);
+        Ok(())
+    }
+
+    /// What these records, which end at `last`, come to behind the batch `before`, and the dedupe keys of its events.
+    async fn derive_batch(
+        &self,
+        records: Vec<LogRecord>,
+        last: i64,
+        before: Option<&Ahead>,
+    ) -> Result<(Commit, Keys), PipelineError> {
         let context = self.context();
         let now = self.clock.now();
 
-        let fresh = self.drop_duplicates(records, now).await?;
-        let n_fresh = fresh.len() as u64;
-        let mut work = self.open_workbook(&fresh, &context, now).await?;
+        let (fresh, keys) = self.drop_duplicates(records, before, now).await?;
+        let mut work = self.open_workbook(&fresh, before, &context, now).await?;
         let mut live = BTreeMap::new();
         for LogRecord { position, fact } in fresh {
             let imported = fact.imported;
@@ -78,20 +103,29 @@ impl Pipeline {
         self.count_decisions(&work.commit);
         let mut commit = work.finish();
         commit.position = Some(last);
-        Ok((commit, n_fresh))
+        Ok((commit, keys))
     }
 
     /// Keeps the first of each message. The same id with another body is no repetition: it is put aside, not dropped.
-    async fn drop_duplicates(&self, records: Vec<LogRecord>, now: Timestamp) -> Result<Vec<LogRecord>, PipelineError> {
+    async fn drop_duplicates(
+        &self,
+        records: Vec<LogRecord>,
+        before: Option<&Ahead>,
+        now: Timestamp,
+    ) -> Result<(Vec<LogRecord>, Keys), PipelineError> {
         let keys: Vec<[u8; 16]> = records.iter().map(|r| r.fact.dedupe_key()).collect();
         let mut known = self.store.known_keys(&keys).await?;
-        let mut fresh = Vec::with_capacity(records.len());
+        if let Some(before) = before {
+            before.add_keys(&mut known);
+        }
+        let (mut fresh, mut new) = (Vec::with_capacity(records.len()), Keys::with_capacity(records.len()));
         let mut conflicts = Vec::new();
         for (record, key) in records.into_iter().zip(keys) {
             let body = record.fact.body_hash();
             match known.get(&key) {
                 None => {
                     known.insert(key, body);
+                    new.insert(key, body);
                     fresh.push(record);
                 }
                 Some(kept) if *kept == body => {}
@@ -103,26 +137,35 @@ impl Pipeline {
             // Before the batch's own commit: the key of a quarantined row makes writing it again harmless.
             self.log.append(&Append { quarantined: conflicts, ..Append::default() }).await?;
         }
-        Ok(fresh)
+        Ok((fresh, new))
     }
 
     async fn open_workbook(
         &self,
         records: &[LogRecord],
+        before: Option<&Ahead>,
         context: &DecisionContext,
         now: Timestamp,
     ) -> Result<Workbook, PipelineError> {
         let handles: HashSet<&Identity> = records.iter().flat_map(|r| &r.fact.identities).collect();
         let handles: Vec<Identity> = handles.into_iter().cloned().collect();
-        let identities = self.store.find_identities(&handles).await?;
+        let mut identities = self.store.find_identities(&handles).await?;
+        if let Some(before) = before {
+            before.add_identities(&handles, &mut identities);
+        }
         let ids: HashSet<CustomerId> = identities.values().copied().collect();
         let ids: Vec<CustomerId> = ids.into_iter().collect();
-        let states = self.store.load_customers(&ids).await?;
-        let ledger = if records.iter().any(|r| !r.fact.imported) {
-            self.store.ledger_of(&ids, ledger_since(context, now)).await?
-        } else {
-            HashMap::new()
-        };
+        let ahead = |id: &CustomerId| before.and_then(|before| before.customer(*id));
+        let stored: Vec<CustomerId> = ids.iter().copied().filter(|id| ahead(id).is_none()).collect();
+        let mut states = self.store.load_customers(&stored).await?;
+        states.extend(ids.iter().filter_map(|id| Some((*id, ahead(id)?.clone()))));
+        let mut ledger = HashMap::new();
+        if records.iter().any(|r| !r.fact.imported) {
+            ledger = self.store.ledger_of(&ids, ledger_since(context, now)).await?;
+            if let Some(before) = before {
+                before.add_ledger(&mut ledger);
+            }
+        }
         Ok(Workbook::new(identities, states, ledger))
     }
 
