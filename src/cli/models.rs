@@ -81,7 +81,9 @@ impl Models {
 fn none_such(model: &str) -> anyhow::Error {
     let known = ScoreKind::ALL.map(ScoreKind::as_str);
     if known.contains(&model) {
-        return anyhow::anyhow!("`{model}` has not been fitted yet; the daily rescoring and every import fit the models");
+        return anyhow::anyhow!(
+            "`{model}` has not been fitted yet; the daily rescoring and every import fit the models"
+        );
     }
     match did_you_mean(model, known) {
         Some(meant) => anyhow::anyhow!("there is no model `{model}`; did you mean `{meant}`?"),

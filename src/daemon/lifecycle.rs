@@ -104,7 +104,7 @@ impl Engine {
             let pause = match decided {
                 Ok(n) => {
                     if n > 0 {
-                        self.decided.notify_waiters();
+                        self.tell_channels();
                     }
                     let now = self.pipeline.clock.now();
                     if now.since(trimmed_at) > SignedDuration::from_hours(1) {

@@ -114,7 +114,7 @@ impl Engine {
         let channels: Vec<Arc<dyn Channel>> = vec![
             Arc::from(email),
             Arc::from(webhook),
-            Arc::new(TaskList { store: store.clone() }),
+            Arc::new(TaskList { desk: desk.clone() }),
             Arc::new(TraitSetter { intake: inbox.clone() }),
         ];
 
@@ -163,11 +163,17 @@ impl Engine {
         }
     }
 
+    /// Something new may be due: wakes those that wait for it, and those that are busy with something slow.
+    fn tell_channels(&self) {
+        self.decided.notify_waiters();
+        self.desk.wake();
+    }
+
     /// Derives what arrived and sweeps what is due; says how much that was.
     async fn decide(&self) -> Result<u64, PipelineError> {
         self.pipeline.settle_edited_segments().await?;
         // Told after every batch: under a steady load the log is never empty, and deliveries must not wait until it is.
-        let mut n = self.pipeline.derive_all(|_| self.decided.notify_waiters()).await?;
+        let mut n = self.pipeline.derive_all(|_| self.tell_channels()).await?;
         for tick in self.pipeline.due_ticks(self.pipeline.clock.now()).await? {
             self.pipeline.sweep(tick).await?;
             n += 1;

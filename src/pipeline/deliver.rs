@@ -4,7 +4,7 @@
 //! Every durable step of every delivery (the intent before the irreversible byte, the outcome after it) goes through one
 //! [`Desk`].
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -13,6 +13,7 @@ use futures_util::stream::FuturesUnordered;
 use jiff::SignedDuration;
 
 pub use super::desk::Desk;
+use super::desk::Settling;
 use super::evaluate::ledger_since;
 use super::score::subject;
 use super::{DecisionContext, Pipeline, PipelineError};
@@ -26,11 +27,14 @@ use crate::stores::{CustomerState, LedgerView, Move};
 
 /// How long a worker may hold a delivery. Longer than any channel's own limits, so a lease only runs out for the dead.
 const LEASE: SignedDuration = SignedDuration::from_mins(15);
+/// What was read of a customer longer ago than this is read again before anything leaves.
+const FRESH: SignedDuration = SignedDuration::from_secs(1);
 
 /// What must be known of a delivery's customer just before it leaves.
 struct About {
     state: Option<CustomerState>,
     ledger: LedgerView,
+    read_at: Timestamp,
 }
 
 struct Intent<'a> {
@@ -79,25 +83,58 @@ impl Pipeline {
     /// closing. What has begun is always finished: to drop a mail between its content and the answer would make its fate
     /// unknown for no reason.
     pub async fn deliver_due(&self, channel: &dyn Channel, desk: &Desk) -> Result<u64, PipelineError> {
-        let mut under_way = FuturesUnordered::new();
-        let mut n = 0;
+        let limit = channel.concurrency().max(1);
+        let (mut under_way, mut settling) = (FuturesUnordered::new(), FuturesUnordered::new());
+        let mut waiting = VecDeque::new();
+        let mut claiming = None;
         let mut failure = None;
+        let (mut n, mut asked, mut more) = (0, 0, true);
+        let news = desk.woken();
+        tokio::pin!(news);
         loop {
-            let free = channel.concurrency().max(1).saturating_sub(under_way.len());
-            let now = self.clock.now();
-            // Claims are made in strides: a claim for each freed place would be a sync for each mail.
-            let room = free * 2 > channel.concurrency() || under_way.is_empty();
-            if room && failure.is_none() && !desk.is_closing() {
-                match self.claim(channel, desk, now, free).await {
-                    Ok(claimed) => under_way.extend(
-                        claimed.into_iter().map(|(delivery, about)| self.deliver_one(channel, desk, delivery, about)),
-                    ),
-                    Err(error) => failure = Some(error),
+            // Unless outcomes cannot be written just now: they are kept, and must not become many.
+            while under_way.len() < limit && settling.len() < limit && !desk.is_closing() {
+                let Some((delivery, about)) = waiting.pop_front() else { break };
+                under_way.push(self.deliver_one(channel, desk, delivery, about));
+            }
+            // Claims are made in strides and ahead: a claim for each freed place would be a sync for each mail, and places
+            // would be empty until it is there.
+            let room = (2 * limit).saturating_sub(under_way.len() + waiting.len());
+            let may_claim = more && failure.is_none() && !desk.is_closing();
+            if may_claim && claiming.is_none() && (room * 2 > limit) {
+                claiming = Some(Box::pin(self.claim(channel, desk, self.clock.now(), room)));
+                (asked, more) = (room, false);
+            }
+            if desk.is_closing() {
+                for (delivery, _) in waiting.drain(..) {
+                    let back = settle(&delivery, DeliveryState::Due, None, None, None, false, self.clock.now());
+                    settling.push(desk.settle(delivery.id, back, None));
                 }
             }
-            match under_way.next().await {
-                Some(()) => n += 1,
-                None => return failure.map_or(Ok(n), Err),
+            tokio::select! {
+                claimed = async { claiming.as_mut().expect("asked for only if there is one").await }, if claiming.is_some() => {
+                    claiming = None;
+                    match claimed {
+                        Ok(claimed) => {
+                            more |= claimed.len() == asked;
+                            waiting.extend(claimed);
+                        }
+                        Err(error) => failure = Some(error),
+                    }
+                }
+                // The outcome is in front of whatever the freed place will want to write, so it need not be waited for.
+                Some(outcome) = under_way.next(), if !under_way.is_empty() => {
+                    n += 1;
+                    more = true;
+                    settling.push(outcome);
+                }
+                Some(()) = settling.next(), if !settling.is_empty() => {}
+                // One that hangs must not keep those waiting that were decided meanwhile.
+                () = &mut news, if !under_way.is_empty() => {
+                    more = true;
+                    news.set(desk.woken());
+                }
+                else => return failure.map_or(Ok(n), Err),
             }
         }
     }
@@ -117,6 +154,7 @@ impl Pipeline {
                 let about = |delivery: &Delivery| About {
                     state: states.get(&delivery.customer).cloned(),
                     ledger: ledger.get(&delivery.customer).cloned().unwrap_or_default(),
+                    read_at: now,
                 };
                 Ok(claimed
                     .into_iter()
@@ -130,7 +168,7 @@ impl Pipeline {
                 for delivery in claimed {
                     let reason = Some("the customer could not be read".to_owned());
                     let back = settle(&delivery, DeliveryState::Due, None, reason, None, false, now);
-                    desk.settle(delivery.id, back).await;
+                    desk.settle(delivery.id, back, None).await;
                 }
                 Err(error)
             }
@@ -149,10 +187,19 @@ impl Pipeline {
         Ok((self.store.load_customers(&ids).await?, self.store.ledger_of(&ids, since).await?))
     }
 
-    async fn deliver_one(&self, channel: &dyn Channel, desk: &Desk, delivery: Delivery, about: About) {
-        let _under_way = desk.begin(delivery.id, channel.name());
-        let About { state, ledger } = about;
+    /// Carries one out; the outcome is handed to the desk on return, and stands when what is returned has ended.
+    async fn deliver_one(&self, channel: &dyn Channel, desk: &Desk, delivery: Delivery, about: About) -> Settling {
+        let begun = desk.begin(delivery.id, channel.name());
         let now = self.clock.now();
+        let about = if now.since(about.read_at) > FRESH { self.read_again(&delivery).await } else { Ok(about) };
+        let About { state, ledger, .. } = match about {
+            Ok(about) => about,
+            Err(_) => {
+                let reason = Some("the customer could not be read".to_owned());
+                let back = settle(&delivery, DeliveryState::Due, None, reason, None, false, now);
+                return desk.settle(delivery.id, back, Some(begun));
+            }
+        };
         let context = self.context();
         let step = match state {
             None => {
@@ -180,7 +227,14 @@ impl Pipeline {
         if let Move::Settle { state, .. } = &step {
             self.metrics.deliveries(channel.name(), state.as_str(), 1);
         }
-        desk.settle(delivery.id, step).await;
+        desk.settle(delivery.id, step, Some(begun))
+    }
+
+    async fn read_again(&self, delivery: &Delivery) -> Result<About, PipelineError> {
+        let (mut states, mut ledger) = self.read_about(std::slice::from_ref(delivery)).await?;
+        let state = states.remove(&delivery.customer);
+        let ledger = ledger.remove(&delivery.customer).unwrap_or_default();
+        Ok(About { state, ledger, read_at: self.clock.now() })
     }
 
     fn dispatch(

@@ -6,11 +6,13 @@
 //! `unknown`.
 
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::futures::Notified;
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::domain::id::DeliveryId;
 use crate::stores::{Move, Store, StoreError};
@@ -30,6 +32,7 @@ pub struct Desk {
     sender: mpsc::UnboundedSender<Request>,
     closing: Arc<AtomicBool>,
     under_way: UnderWay,
+    news: Arc<Notify>,
 }
 
 type UnderWay = Arc<Mutex<BTreeMap<DeliveryId, &'static str>>>;
@@ -38,12 +41,14 @@ impl Desk {
     /// The desk, and its work, to be run by whoever owns the tasks. The work ends when the desk is dropped.
     pub fn open(store: Arc<dyn Store>) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (sender, receiver) = mpsc::unbounded_channel();
-        (Desk { sender, closing: Arc::default(), under_way: UnderWay::default() }, write(receiver, store))
+        let (closing, under_way, news) = Default::default();
+        (Desk { sender, closing, under_way, news }, write(receiver, store))
     }
 
     /// Lets nothing new begin; what is under way is finished.
     pub fn close(&self) {
         self.closing.store(true, Ordering::SeqCst);
+        self.wake();
     }
 
     pub(super) fn is_closing(&self) -> bool {
@@ -61,20 +66,48 @@ impl Desk {
         Begun { all: self.under_way.clone(), delivery }
     }
 
-    /// Durable on return; `false` when the delivery is no longer ours to move.
-    pub(super) async fn apply(&self, step: Move) -> Result<bool, String> {
-        let (answer, answered) = oneshot::channel();
-        let gone = || "the daemon is shutting down".to_owned();
-        self.sender.send(Request { step, answer }).map_err(|_| gone())?;
-        answered.await.map_err(|_| gone())?
+    /// Something new may be due.
+    pub fn wake(&self) {
+        self.news.notify_waiters();
     }
 
-    /// Writes an outcome. When that is impossible the row stays as it is, and the next start sorts it out.
-    pub(super) async fn settle(&self, delivery: DeliveryId, step: Move) {
-        if let Err(error) = self.apply(step).await {
-            tracing::error!(delivery.id = %delivery, error = %error, "an outcome could not be recorded");
-        }
+    /// Ends at the next [`Desk::wake`].
+    pub(super) fn woken(&self) -> Notified<'_> {
+        self.news.notified()
     }
+
+    /// Durable on return; `false` when the delivery is no longer ours to move.
+    pub(super) async fn apply(&self, step: Move) -> Result<bool, String> {
+        answer_to(self.hand_in(step)).await
+    }
+
+    /// Hands an outcome in, in front of whatever is handed in later; written when the answer has ended. When that is
+    /// impossible the row stays as it is, and the next start sorts it out. `begun` is over then.
+    pub(super) fn settle(&self, delivery: DeliveryId, step: Move, begun: Option<Begun>) -> Settling {
+        let answer = self.hand_in(step);
+        Box::pin(async move {
+            if let Err(error) = answer_to(answer).await {
+                tracing::error!(delivery.id = %delivery, error = %error, "an outcome could not be recorded");
+            }
+            drop(begun);
+        })
+    }
+
+    fn hand_in(&self, step: Move) -> Option<Answer> {
+        let (answer, answered) = oneshot::channel();
+        self.sender.send(Request { step, answer }).ok()?;
+        Some(answered)
+    }
+}
+
+/// An outcome on its way to the disk.
+pub(super) type Settling = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+type Answer = oneshot::Receiver<Result<bool, String>>;
+
+async fn answer_to(request: Option<Answer>) -> Result<bool, String> {
+    let gone = || "the daemon is shutting down".to_owned();
+    request.ok_or_else(gone)?.await.map_err(|_| gone())?
 }
 
 /// A delivery under way.

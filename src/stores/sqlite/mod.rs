@@ -134,7 +134,7 @@ struct PageMemory {
 }
 
 /// The writer meets the same pages of the indexes in every batch; a reader's cache is dropped at every commit anyway.
-const STORE_MEMORY: PageMemory = PageMemory { writer_kib: 32 * 1_024, reader_kib: 8 * 1_024 };
+const STORE_MEMORY: PageMemory = PageMemory { writer_kib: 32 * 1_024, reader_kib: 4 * 1_024 };
 /// Appended to and read in order: hardly a page is needed twice.
 const LOG_MEMORY: PageMemory = PageMemory { writer_kib: 2 * 1_024, reader_kib: 1_024 };
 
