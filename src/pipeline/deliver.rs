@@ -4,7 +4,7 @@
 //! Every durable step of every delivery (the intent before the irreversible byte, the outcome after it) goes through one
 //! [`Desk`].
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -182,7 +182,9 @@ impl Pipeline {
         if deliveries.is_empty() {
             return Ok(Default::default());
         }
-        let ids: Vec<CustomerId> = deliveries.iter().map(|d| d.customer).collect();
+        // Each once: whoever is asked about twice would seem to have had every message twice.
+        let ids: BTreeSet<CustomerId> = deliveries.iter().map(|d| d.customer).collect();
+        let ids: Vec<CustomerId> = ids.into_iter().collect();
         let since = ledger_since(&self.context(), self.clock.now());
         Ok((self.store.load_customers(&ids).await?, self.store.ledger_of(&ids, since).await?))
     }
