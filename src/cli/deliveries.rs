@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::customers::find;
-use super::output::{print_json, table};
+use super::output::{print_json, table, visible};
 use super::{Ended, Listing, local, look};
 use crate::domain::delivery::{Delivery, DeliveryState};
 use crate::domain::id::DeliveryId;
@@ -87,7 +87,7 @@ impl Deliveries {
                     return Ok(Ended::Well);
                 }
                 println!("{}  {}", d.id, d.state);
-                println!("  what      {} {}", d.action.channel(), d.action.subject());
+                println!("  what      {} {}", d.action.channel(), visible(d.action.subject()));
                 println!("  rule      {}, action {}", d.rule, d.step);
                 println!("  customer  {}", d.customer);
                 println!("  decided   {}", local(d.decided_at, &config));

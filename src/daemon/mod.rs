@@ -28,9 +28,12 @@ use crate::stores::{Log, Store, StoreError};
 use crate::telemetry::Metrics;
 
 mod disk;
+mod follow;
 mod health;
 mod lifecycle;
+mod notify;
 mod reload;
+mod supervise;
 
 pub use lifecycle::GRACE;
 
@@ -122,10 +125,7 @@ impl Engine {
             schedules: schedules(&book, config, &business)?,
             book: Arc::new(book),
             templates: cards,
-            models: Vec::new(),
-            policy: config.contact.policy(business.zone.clone()),
-            business,
-            catch_up: config.schedule.catch_up,
+            ..context_of(config)?
         };
         let parts = PipelineParts {
             unsubscribe: UnsubscribeSigner::new(unsubscribe_secret(&*store).await?),
@@ -140,6 +140,7 @@ impl Engine {
         let pipeline = Arc::new(Pipeline::new(parts, context));
         pipeline.load_models().await?;
         pipeline.recover_deliveries().await?;
+        pipeline.settle_restored().await?;
         let decided = Arc::new(Notify::new());
         let config = config.clone();
         Ok(Engine { pipeline, inbox, diagnostics, config, templates, desk, arrived, decided, tasks, files })
@@ -163,17 +164,11 @@ impl Engine {
         }
     }
 
-    /// Something new may be due: wakes those that wait for it, and those that are busy with something slow.
-    fn tell_channels(&self) {
-        self.decided.notify_waiters();
-        self.desk.wake();
-    }
-
     /// Derives what arrived and sweeps what is due; says how much that was.
     async fn decide(&self) -> Result<u64, PipelineError> {
         self.pipeline.settle_edited_segments().await?;
         // Told after every batch: under a steady load the log is never empty, and deliveries must not wait until it is.
-        let mut n = self.pipeline.derive_all(|_| self.tell_channels()).await?;
+        let mut n = self.pipeline.derive_all(|_| self.say_that_more_was_decided()).await?;
         for tick in self.pipeline.due_ticks(self.pipeline.clock.now()).await? {
             self.pipeline.sweep(tick).await?;
             n += 1;
@@ -204,6 +199,21 @@ impl Engine {
         tasks.wait().await;
         files.close().await;
     }
+}
+
+/// What to decide by before any rule is read: whose days, whose money, and the standing orders.
+pub fn context_of(config: &Config) -> anyhow::Result<DecisionContext> {
+    let business = Arc::new(config.business.business().map_err(anyhow::Error::msg)?);
+    Ok(DecisionContext {
+        book: Arc::default(),
+        templates: Default::default(),
+        models: Vec::new(),
+        policy: config.contact.policy(business.zone.clone()),
+        business,
+        schedules: Vec::new(),
+        catch_up: config.schedule.catch_up,
+        doubt: None,
+    })
 }
 
 /// The calendars of the scheduled rules and of the rescoring.

@@ -6,33 +6,45 @@ use std::sync::Arc;
 
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::domain::clock::Timestamp;
 use crate::domain::consent::MessageClass;
 use crate::domain::customer::Identity;
 use crate::domain::id::CustomerId;
 use crate::stores::{Commit, CustomerState, LedgerView, Store, StoreError, StoreResult};
+use crate::telemetry::Stopwatch;
 
 /// Dedupe key → hash of the body.
 pub(super) type Keys = HashMap<[u8; 16], [u8; 16]>;
+
+/// What is to be counted of a batch once it is written.
+#[derive(Clone, Copy)]
+pub(super) struct Counts {
+    pub(super) n_records: u64,
+    /// Those that were not duplicates.
+    pub(super) n_fresh: u64,
+    pub(super) since: Stopwatch,
+    /// Of the last record.
+    pub(super) received_at: Timestamp,
+}
 
 /// A batch that is decided and being written.
 pub(super) struct Ahead {
     commit: Arc<Commit>,
     keys: Keys,
     customers: HashMap<CustomerId, CustomerState>,
-    /// Records it was derived from, and how many of them were not duplicates.
-    pub(super) counts: (u64, u64),
+    pub(super) counts: Counts,
     writing: AbortOnDropHandle<StoreResult<()>>,
 }
 
 impl Ahead {
-    /// Whether a batch can be derived behind `commit` before that is written: a merge moves rows which only the store
-    /// knows.
+    /// Whether a batch can be derived behind `commit` before that is written: a merge, or taking one back, moves rows which
+    /// only the store knows.
     pub(super) fn is_possible(commit: &Commit) -> bool {
-        commit.merges.is_empty()
+        commit.merges.is_empty() && commit.split.is_none() && commit.separations.is_empty()
     }
 
     /// Begins to write `commit`; `keys` are those of its events.
-    pub(super) fn begin(store: Arc<dyn Store>, commit: Commit, keys: Keys, counts: (u64, u64)) -> Self {
+    pub(super) fn begin(store: Arc<dyn Store>, commit: Commit, keys: Keys, counts: Counts) -> Self {
         let commit = Arc::new(commit);
         let customers = commit.customers.iter().map(|state| (state.customer, state.clone())).collect();
         let written = commit.clone();

@@ -4,8 +4,9 @@
 //! Every durable step of every delivery (the intent before the irreversible byte, the outcome after it) goes through one
 //! [`Desk`].
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::StreamExt;
@@ -24,11 +25,14 @@ use crate::domain::delivery::{Delivery, DeliveryState, Doubt, Outcome, next_atte
 use crate::domain::id::{CustomerId, DeliveryId};
 use crate::domain::unsubscribe::Unsubscribe;
 use crate::stores::{CustomerState, LedgerView, Move};
+use crate::telemetry::Stopwatch;
 
 /// How long a worker may hold a delivery. Longer than any channel's own limits, so a lease only runs out for the dead.
 const LEASE: SignedDuration = SignedDuration::from_mins(15);
 /// What was read of a customer longer ago than this is read again before anything leaves.
 const FRESH: SignedDuration = SignedDuration::from_secs(1);
+/// While something is under way that takes long: how soon a retry is noticed that has fallen due.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// What must be known of a delivery's customer just before it leaves.
 struct About {
@@ -56,10 +60,33 @@ impl Pipeline {
     /// At the start: what a process that is gone left under way. Without an intent it reached nobody and is due again;
     /// with one, the channel says what doubt means.
     pub async fn recover_deliveries(&self) -> Result<usize, PipelineError> {
+        let moves = self.recoveries(|_| true).await?;
+        if !moves.is_empty() {
+            self.store.apply_moves(&moves).await?;
+            tracing::info!(n_deliveries = moves.len(), "deliveries under way at the last stop were sorted out");
+        }
+        Ok(moves.len())
+    }
+
+    /// After a worker of `channel` failed: what the store says is under way there and nobody has in hand (a commit whose
+    /// answer was lost, a worker that panicked) is sorted out as at a start.
+    pub async fn recover_orphans(&self, channel: &dyn Channel, desk: &Desk) -> Result<usize, PipelineError> {
+        let in_hand = desk.under_way();
+        let ours = |d: &Delivery| d.action.channel() == channel.name() && !in_hand.contains_key(&d.id);
+        let moves = self.recoveries(ours).await?;
+        if !moves.is_empty() {
+            self.store.apply_moves(&moves).await?;
+            tracing::warn!(n_deliveries = moves.len(), "deliveries that nobody had in hand any more were sorted out");
+        }
+        Ok(moves.len())
+    }
+
+    async fn recoveries(&self, wanted: impl Fn(&Delivery) -> bool) -> Result<Vec<Move>, PipelineError> {
         let abandoned = self.store.abandoned_deliveries(None).await?;
         let now = self.clock.now();
-        let moves: Vec<Move> = abandoned
+        let moves = abandoned
             .iter()
+            .filter(|delivery| wanted(delivery))
             .map(|delivery| {
                 let doubt = self.channel(delivery).map_or(Doubt::Hold, |channel| channel.doubt());
                 let known = delivery.state == DeliveryState::Leased || doubt == Doubt::Resend;
@@ -72,16 +99,13 @@ impl Pipeline {
                 settle(delivery, state, due_at, Some(reason.to_owned()), None, !known, now)
             })
             .collect();
-        if !moves.is_empty() {
-            self.store.apply_moves(&moves).await?;
-            tracing::info!(n_deliveries = moves.len(), "deliveries under way at the last stop were sorted out");
-        }
-        Ok(moves.len())
+        Ok(moves)
     }
 
     /// Carries out everything that may leave through `channel` by now; returns when nothing of it is left, or the desk is
     /// closing. What has begun is always finished: to drop a mail between its content and the answer would make its fate
-    /// unknown for no reason.
+    /// unknown for no reason. Meanwhile what falls due is begun too, as far as there are places, so a receiver that hangs
+    /// holds up its own place and nobody else.
     pub async fn deliver_due(&self, channel: &dyn Channel, desk: &Desk) -> Result<u64, PipelineError> {
         let limit = channel.concurrency().max(1);
         let (mut under_way, mut settling) = (FuturesUnordered::new(), FuturesUnordered::new());
@@ -89,7 +113,7 @@ impl Pipeline {
         let mut claiming = None;
         let mut failure = None;
         let (mut n, mut asked, mut more) = (0, 0, true);
-        let news = desk.woken();
+        let news = desk.more();
         tokio::pin!(news);
         loop {
             // Unless outcomes cannot be written just now: they are kept, and must not become many.
@@ -119,7 +143,15 @@ impl Pipeline {
                             more |= claimed.len() == asked;
                             waiting.extend(claimed);
                         }
-                        Err(error) => failure = Some(error),
+                        Err(error) => {
+                            let channel = channel.name();
+                            tracing::warn!(
+                                channel,
+                                error = %error,
+                                "nothing new is begun by {channel} until what is under way has ended"
+                            );
+                            failure = Some(error);
+                        }
                     }
                 }
                 // The outcome is in front of whatever the freed place will want to write, so it need not be waited for.
@@ -132,8 +164,9 @@ impl Pipeline {
                 // One that hangs must not keep those waiting that were decided meanwhile.
                 () = &mut news, if !under_way.is_empty() => {
                     more = true;
-                    news.set(desk.woken());
+                    news.set(desk.more());
                 }
+                () = tokio::time::sleep(LOOK_AGAIN), if !under_way.is_empty() => more = true,
                 else => return failure.map_or(Ok(n), Err),
             }
         }
@@ -182,9 +215,7 @@ impl Pipeline {
         if deliveries.is_empty() {
             return Ok(Default::default());
         }
-        // Each once: whoever is asked about twice would seem to have had every message twice.
-        let ids: BTreeSet<CustomerId> = deliveries.iter().map(|d| d.customer).collect();
-        let ids: Vec<CustomerId> = ids.into_iter().collect();
+        let ids: Vec<CustomerId> = deliveries.iter().map(|d| d.customer).collect();
         let since = ledger_since(&self.context(), self.clock.now());
         Ok((self.store.load_customers(&ids).await?, self.store.ledger_of(&ids, since).await?))
     }
@@ -203,6 +234,7 @@ impl Pipeline {
             }
         };
         let context = self.context();
+        let _in_flight = self.metrics.in_flight(channel.name());
         let step = match state {
             None => {
                 let reason = Some("the customer is no longer known".to_owned());
@@ -212,7 +244,9 @@ impl Pipeline {
                 Admission::Send => {
                     let dispatch = self.dispatch(&delivery, &state, &context, now);
                     let intent = Intent { desk, delivery: delivery.id, clock: &*self.clock };
+                    let since = Stopwatch::start();
                     let outcome = channel.deliver(&dispatch, &intent).await;
+                    self.metrics.attempted(channel.name(), since);
                     after_attempt(&delivery, outcome, self.clock.now())
                 }
                 Admission::Hold { until, why } => {

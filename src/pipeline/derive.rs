@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use super::ahead::{Ahead, Keys};
+use super::ahead::{Ahead, Counts, Keys};
 use super::evaluate::{self, Occasion, decide, ledger_since, woken_by_event};
 use super::score::{Waking, judge, subject};
 use super::unify::Workbook;
@@ -19,6 +19,7 @@ use crate::domain::segment::{Signal, Transition};
 use crate::domain::subject::Subject;
 use crate::rules::Rule;
 use crate::stores::{Append, Commit, LogRecord};
+use crate::telemetry::Stopwatch;
 
 /// Records in one batch: bounds memory and how long a commit holds the store's writer. Only an import ever has so many
 /// waiting; the fewer batches, the less often a customer's profile is written.
@@ -30,13 +31,24 @@ impl Pipeline {
         let mut n = 0;
         let mut records = self.log.read_after(self.store.position().await?, MAX_BATCH).await?;
         let mut before: Option<Ahead> = None;
-        while let Some(last) = records.last().map(|r| r.position) {
-            let n_records = records.len() as u64;
-            let derived = self.derive_batch(records, last, before.as_ref()).await;
+        loop {
+            let parts = cut_at_separation(&mut records);
+            let Some(last) = records.last().map(|r| r.position) else { break };
+            let (n_records, since) = (records.len() as u64, Stopwatch::start());
+            let received_at = records.last().map(|r| r.fact.received_at).unwrap_or_default();
+            if parts {
+                // It looks at everything that is filed before it.
+                self.finish(before.take(), &mut n, &mut progress).await?;
+            }
+            let derived = if parts {
+                self.derive_separation(records).await.map(|(commit, n_fresh)| (commit, Keys::new(), n_fresh))
+            } else {
+                self.derive_batch(records, last, before.as_ref()).await
+            };
             self.finish(before.take(), &mut n, &mut progress).await?;
-            let (commit, keys) = derived?;
-            let counts = (n_records, commit.events.len() as u64);
+            let (commit, keys, n_fresh) = derived?;
             let apart = !Ahead::is_possible(&commit);
+            let counts = Counts { n_records, n_fresh, since, received_at };
             before = Some(Ahead::begin(self.store.clone(), commit, keys, counts));
             if apart {
                 self.finish(before.take(), &mut n, &mut progress).await?;
@@ -55,11 +67,12 @@ impl Pipeline {
         progress: &mut impl FnMut(u64),
     ) -> Result<(), PipelineError> {
         let Some(batch) = batch else { return Ok(()) };
-        let ((n_records, n_fresh), last) = (batch.counts, batch.last());
+        let (Counts { n_records, n_fresh, since, received_at }, last) = (batch.counts, batch.last());
         batch.written().await?;
         self.metrics.log_backlog(self.log.end().await?.saturating_sub(last).unsigned_abs());
         self.metrics.events_accepted(n_fresh);
         self.metrics.events_duplicate(n_records - n_fresh);
+        self.metrics.batch_derived(since, received_at, self.clock.now());
         *n += n_records;
         progress(*n);
         Ok(())
@@ -71,11 +84,12 @@ impl Pipeline {
         records: Vec<LogRecord>,
         last: i64,
         before: Option<&Ahead>,
-    ) -> Result<(Commit, Keys), PipelineError> {
+    ) -> Result<(Commit, Keys, u64), PipelineError> {
         let context = self.context();
         let now = self.clock.now();
 
         let (fresh, keys) = self.drop_duplicates(records, before, now).await?;
+        let n_fresh = fresh.len() as u64;
         let mut work = self.open_workbook(&fresh, before, &context, now).await?;
         let mut live = BTreeMap::new();
         for LogRecord { position, fact } in fresh {
@@ -96,18 +110,19 @@ impl Pipeline {
                 live.insert(customer, id);
             }
         }
+        self.metrics.customers_scored(live.len() as u64);
         for (customer, cause) in live {
             refresh(&mut work, customer, Some(cause), now, &context);
         }
         wake_by_signals(&mut work, now, &context);
-        self.count_decisions(&work.commit);
+        self.count_decisions(&work.commit, &work.tally);
         let mut commit = work.finish();
         commit.position = Some(last);
-        Ok((commit, keys))
+        Ok((commit, keys, n_fresh))
     }
 
     /// Keeps the first of each message. The same id with another body is no repetition: it is put aside, not dropped.
-    async fn drop_duplicates(
+    pub(super) async fn drop_duplicates(
         &self,
         records: Vec<LogRecord>,
         before: Option<&Ahead>,
@@ -159,6 +174,8 @@ impl Pipeline {
         let stored: Vec<CustomerId> = ids.iter().copied().filter(|id| ahead(id).is_none()).collect();
         let mut states = self.store.load_customers(&stored).await?;
         states.extend(ids.iter().filter_map(|id| Some((*id, ahead(id)?.clone()))));
+        let living: Vec<CustomerId> = states.values().map(|s| s.customer).collect();
+        let separations = self.store.separations_of(&living).await?;
         let mut ledger = HashMap::new();
         if records.iter().any(|r| !r.fact.imported) {
             ledger = self.store.ledger_of(&ids, ledger_since(context, now)).await?;
@@ -166,10 +183,19 @@ impl Pipeline {
                 before.add_ledger(&mut ledger);
             }
         }
-        Ok(Workbook::new(identities, states, ledger))
+        let mut work = Workbook::new(identities, states, ledger);
+        work.separations = separations;
+        Ok(work)
     }
 
-    pub(super) fn count_decisions(&self, commit: &Commit) {
+    pub(super) fn count_decisions(&self, commit: &Commit, tally: &Tally) {
+        for ((rule, result), n) in &tally.0 {
+            self.metrics.evaluations(rule, result, *n);
+        }
+        for signal in &commit.signals {
+            self.metrics.signal(&signal.segment, signal.transition.as_str());
+        }
+        self.metrics.customers_merged(commit.merges.len() as u64);
         for firing in &commit.firings {
             self.metrics.firings(&firing.rule, 1);
         }
@@ -177,6 +203,16 @@ impl Pipeline {
             self.metrics.refusals(refusal.reason, 1);
         }
     }
+}
+
+/// A statement that parts two customers looks at everything that is filed before it, so it is a batch of its own and the
+/// batch before it ends there. Whether the records begin with one.
+fn cut_at_separation(records: &mut Vec<LogRecord>) -> bool {
+    let first = records.iter().position(|record| record.fact.separates());
+    if let Some(first) = first {
+        records.truncate(first.max(1));
+    }
+    first == Some(0)
 }
 
 fn wake_by_event(
@@ -211,17 +247,41 @@ pub(super) fn wake_by_signals(work: &mut Workbook, now: Timestamp, context: &Dec
 fn ask(work: &mut Workbook, rule: &Rule, occasion: &Occasion, subject: &Subject, context: &DecisionContext) {
     let ledger = work.ledger.entry(subject.customer).or_default();
     let decision = decide(rule, subject, occasion, ledger, context);
-    note(decision, &mut work.commit, rule);
+    note(decision, &mut work.commit, &mut work.tally, rule);
+}
+
+/// How often which rule said what: to be counted.
+#[derive(Default)]
+pub(super) struct Tally(BTreeMap<(String, &'static str), u64>);
+
+impl Tally {
+    pub(super) fn add(&mut self, rule: &Rule, result: &'static str, n: usize) {
+        *self.0.entry((rule.id.clone(), result)).or_default() += n as u64;
+    }
 }
 
 /// Adds a decision to the commit.
-pub(super) fn note(decision: evaluate::Decision, commit: &mut Commit, rule: &Rule) {
-    if let Some(error) = decision.error {
-        tracing::warn!(rule.id = %rule.id, error = %error, "a rule failed; it did nothing for this customer");
+pub(super) fn note(decision: evaluate::Decision, commit: &mut Commit, tally: &mut Tally, rule: &Rule) {
+    let said_yes = decision.firing.is_some() || !decision.refusals.is_empty();
+    let result = if decision.failed_at.is_some() {
+        "failed"
+    } else if said_yes {
+        "yes"
+    } else {
+        "no"
+    };
+    tally.add(rule, result, 1);
+    if let Some(place) = decision.failed_at {
+        report_failure(rule, &place);
     }
     commit.firings.extend(decision.firing);
     commit.deliveries.extend(decision.deliveries);
     commit.refusals.extend(decision.refusals);
+}
+
+/// Without the cause: a script may have put into it what the customer typed. Whoever asks `why-not` is told.
+pub(super) fn report_failure(rule: &Rule, place: &str) {
+    tracing::warn!(rule.id = %rule.id, place, "a rule failed; it did nothing for this customer");
 }
 
 fn waits_for(rule: &Rule, signal: &Signal) -> bool {
@@ -238,7 +298,7 @@ fn wakes(fact: &Fact, context: &DecisionContext) -> (EventId, bool) {
 }
 
 /// Scores a customer as the batch has left it so far.
-fn refresh(
+pub(super) fn refresh(
     work: &mut Workbook,
     customer: CustomerId,
     cause: Option<EventId>,

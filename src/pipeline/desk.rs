@@ -31,8 +31,8 @@ struct Request {
 pub struct Desk {
     sender: mpsc::UnboundedSender<Request>,
     closing: Arc<AtomicBool>,
+    more: Arc<Notify>,
     under_way: UnderWay,
-    news: Arc<Notify>,
 }
 
 type UnderWay = Arc<Mutex<BTreeMap<DeliveryId, &'static str>>>;
@@ -41,18 +41,28 @@ impl Desk {
     /// The desk, and its work, to be run by whoever owns the tasks. The work ends when the desk is dropped.
     pub fn open(store: Arc<dyn Store>) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (sender, receiver) = mpsc::unbounded_channel();
-        let (closing, under_way, news) = Default::default();
-        (Desk { sender, closing, under_way, news }, write(receiver, store))
+        let (closing, more, under_way) = Default::default();
+        (Desk { sender, closing, more, under_way }, write(receiver, store))
     }
 
     /// Lets nothing new begin; what is under way is finished.
     pub fn close(&self) {
         self.closing.store(true, Ordering::SeqCst);
-        self.wake();
+        self.more.notify_waiters();
     }
 
     pub(super) fn is_closing(&self) -> bool {
         self.closing.load(Ordering::SeqCst)
+    }
+
+    /// Tells whoever is delivering that more was decided.
+    pub fn wake(&self) {
+        self.more.notify_waiters();
+    }
+
+    /// Ends when more was decided after this call.
+    pub(super) fn more(&self) -> Notified<'_> {
+        self.more.notified()
     }
 
     /// Deliveries that have begun and are not settled, with their channel.
@@ -64,16 +74,6 @@ impl Desk {
     pub(super) fn begin(&self, delivery: DeliveryId, channel: &'static str) -> Begun {
         lock(&self.under_way).insert(delivery, channel);
         Begun { all: self.under_way.clone(), delivery }
-    }
-
-    /// Something new may be due.
-    pub fn wake(&self) {
-        self.news.notify_waiters();
-    }
-
-    /// Ends at the next [`Desk::wake`].
-    pub(super) fn woken(&self) -> Notified<'_> {
-        self.news.notified()
     }
 
     /// Durable on return; `false` when the delivery is no longer ours to move.

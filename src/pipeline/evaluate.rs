@@ -32,8 +32,8 @@ pub struct Decision {
     pub deliveries: Vec<Delivery>,
     /// What was not let through.
     pub refusals: Vec<Refused>,
-    /// The script failed.
-    pub error: Option<String>,
+    /// The script failed, at this place.
+    pub failed_at: Option<String>,
 }
 
 /// Whether the rule may be asked at all: audience, cooldown, and once per occasion. Cheap, before any script runs.
@@ -65,12 +65,14 @@ pub fn decide(
         return decision;
     }
     let evaluation = rule.evaluate(subject);
-    decision.error = evaluation.error;
-    if !evaluation.matched || decision.error.is_some() || evaluation.actions.is_empty() {
+    decision.failed_at = evaluation.failed_at;
+    if !evaluation.matched || decision.failed_at.is_some() || evaluation.actions.is_empty() {
         return decision;
     }
     let now = subject.now;
-    let expires_at = occasion.at.plus(rule.card.max_lateness);
+    // What may have gone out at its time is noted, however late it is by now: cooldown and cap count from it.
+    let since = if context.doubt.is_some() { now } else { occasion.at };
+    let expires_at = since.plus(rule.card.max_lateness);
     let firing = Firing {
         id: Firing::id_of(&rule.id, subject.customer, &occasion.name, now),
         rule: rule.id.clone(),
@@ -100,6 +102,10 @@ pub fn decide(
                 decision.refusals.push(refused(&firing, step, refusal));
                 continue;
             }
+        };
+        let (state, reason) = match &context.doubt {
+            None => (state, reason),
+            Some(doubt) => (DeliveryState::Unknown, Some(doubt.to_string())),
         };
         if class == Some(MessageClass::Marketing) {
             contacts.push(due_at);

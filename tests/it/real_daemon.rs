@@ -66,7 +66,8 @@ impl RealDaemon {
 
     /// `TERM`, `STOP`, `CONT`.
     pub(crate) fn signal(&self, name: &str) {
-        let done = Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status().unwrap();
+        let kill = format!("kill -{name} {}", self.child.id());
+        let done = Command::new("sh").args(["-c", &kill]).status().unwrap();
         assert!(done.success(), "the daemon is not there to get SIG{name}: {}", self.log().join("\n"));
     }
 
