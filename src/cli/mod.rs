@@ -16,13 +16,19 @@ use crate::domain::diagnostic::Diagnostic;
 use crate::stores::sqlite::{Access, SqliteFiles};
 
 mod check;
+mod connectors;
 mod customers;
 mod deliveries;
 mod demo;
+mod events;
 
 mod import;
 mod output;
+mod page;
+mod past;
+mod rules;
 mod run;
+mod segments;
 mod summary;
 
 mod tasks;
@@ -46,8 +52,12 @@ enum Command {
     Check(check::Check),
     Test(test::Test),
     Customers(customers::Customers),
+    Events(events::Events),
+    Segments(segments::Segments),
+    Rules(rules::Rules),
     Deliveries(deliveries::Deliveries),
     Why(why::Why),
+    Connectors(connectors::Connectors),
     Tasks(tasks::Tasks),
     Quarantine(tasks::Quarantine),
 }
@@ -109,8 +119,12 @@ pub fn main() -> ExitCode {
             Command::Check(command) => command.run(),
             Command::Test(command) => command.run(),
             Command::Customers(command) => command.run().await,
+            Command::Events(command) => command.run().await,
+            Command::Segments(command) => command.run().await,
+            Command::Rules(command) => command.run().await,
             Command::Deliveries(command) => command.run().await,
             Command::Why(command) => command.run().await,
+            Command::Connectors(command) => command.run().await,
             Command::Tasks(command) => command.run().await,
             Command::Quarantine(command) => command.run().await,
         }
@@ -142,6 +156,11 @@ async fn look(common: &Common) -> anyhow::Result<(Config, SqliteFiles)> {
     let config = load_config(&common.config)?;
     let files = SqliteFiles::open(&config.store.path, Access::Look).await?;
     Ok((config, files))
+}
+
+/// The same for a listing.
+async fn look_with(listing: &Listing) -> anyhow::Result<(Config, SqliteFiles)> {
+    look(&listing.common).await
 }
 
 /// An instant as the business reads its clocks.

@@ -3,9 +3,12 @@
 use clap::{Args, Subcommand};
 use serde_json::json;
 
+use super::customers::find;
 use super::output::{print_json, table};
+use super::page::Paging;
 use super::{Ended, Listing, local, look};
-use crate::stores::{Log, ReadStore};
+use crate::stores::listing::{ListStore, TaskFilter};
+use crate::stores::{Log, Task};
 
 /// Look at the tasks that rules opened for people.
 #[derive(Debug, Args)]
@@ -19,31 +22,34 @@ enum TasksWhat {
     /// List open tasks, newest first.
     #[command(after_help = "Example:\n  rekindle tasks list --json")]
     List {
-        /// At most so many.
-        #[arg(long, default_value_t = 50)]
-        limit: u32,
+        /// Only of this rule.
+        #[arg(long)]
+        rule: Option<String>,
+        /// Only about this customer: id, email or customer number.
+        #[arg(long)]
+        customer: Option<String>,
         #[command(flatten)]
-        listing: Listing,
+        paging: Paging,
     },
 }
 
 impl Tasks {
     pub(super) async fn run(self) -> anyhow::Result<Ended> {
-        let TasksWhat::List { limit, listing } = self.what;
-        let (config, files) = look(&listing.common).await?;
-        let tasks = files.store.open_tasks(limit).await?;
-        if listing.json {
-            let tasks = tasks.iter().map(|t| {
-                json!({ "delivery": t.delivery, "customer": t.customer, "rule": t.rule, "title": t.title,
-                        "details": t.details, "created_at": t.created_at.to_string() })
-            });
-            print_json(&tasks.collect());
-        } else {
-            let row = |t: &crate::stores::Task| {
-                vec![local(t.created_at, &config), t.rule.clone(), t.title.clone(), t.customer.to_string()]
-            };
-            println!("{}", table(&["OPENED", "RULE", "TASK", "CUSTOMER"], &tasks.iter().map(row).collect::<Vec<_>>()));
-        }
+        let TasksWhat::List { rule, customer, paging } = self.what;
+        let (config, files) = paging.look().await?;
+        let customer = match customer {
+            Some(text) => Some(find(&files.store, &text).await?.customer),
+            None => None,
+        };
+        let filter = TaskFilter { rule, customer, after: paging.after()?, limit: paging.fetch() };
+        let page = paging.page(files.store.list_tasks(&filter).await?, |t| t.delivery);
+        let row =
+            |t: &Task| vec![local(t.created_at, &config), t.rule.clone(), t.title.clone(), t.customer.to_string()];
+        let item = |t: &Task| {
+            json!({ "delivery": t.delivery, "customer": t.customer, "rule": t.rule, "title": t.title,
+                    "details": t.details, "created_at": t.created_at.to_string() })
+        };
+        paging.print(&page, &["OPENED", "RULE", "TASK", "CUSTOMER"], row, item);
         Ok(Ended::Well)
     }
 }

@@ -105,8 +105,7 @@ impl Engine {
         };
         let secrets = |name: &str| environment(name);
         let templates = SharedTemplates::new(templates);
-        let email = open_email(&config.email(), templates.clone(), letterhead, &secrets)
-            .map_err(anyhow::Error::msg)?;
+        let email = open_email(&config.email(), templates.clone(), letterhead, &secrets).map_err(anyhow::Error::msg)?;
         let webhook = open_webhook(&config.webhook(), &secrets).map_err(anyhow::Error::msg)?;
         let channels: Vec<Arc<dyn Channel>> = vec![
             Arc::from(email),

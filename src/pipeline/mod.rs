@@ -29,6 +29,7 @@ pub mod ingest;
 pub mod inside;
 pub mod score;
 pub mod sweep;
+pub mod texts;
 mod unify;
 
 /// Everything that deciding needs besides the customer: one immutable snapshot, replaced whole, used for a whole batch.

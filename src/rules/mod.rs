@@ -12,6 +12,8 @@
 mod book;
 mod card;
 mod check;
+mod conjuncts;
+mod explain;
 mod findings;
 mod host;
 mod parse;
@@ -29,6 +31,7 @@ use crate::domain::event::names;
 use crate::domain::template::TemplateCards;
 
 pub use book::RuleBook;
+pub use explain::{Condition, SaidNo, condition};
 pub use rule::Rule;
 
 /// What exists outside the rules, for `check` to hold them to.

@@ -21,6 +21,8 @@ pub(super) struct Segments {
     pub(super) names: BTreeSet<String>,
     /// Name → what changes when the condition may mean something else than before.
     pub(super) versions: BTreeMap<String, String>,
+    pub(super) path: String,
+    pub(super) text: String,
     program: Program,
 }
 
@@ -45,7 +47,8 @@ impl Segments {
         match Program::new(engine, &tree, path, &entries) {
             Ok(program) => {
                 let versions = versions(&tree, text, common_text);
-                (Some(Segments { names: names.clone(), versions, program }), names)
+                let (path, text) = (path.to_owned(), text.to_owned());
+                (Some(Segments { names: names.clone(), versions, path, text, program }), names)
             }
             Err(failure) => {
                 findings.add(failure.diagnostic());

@@ -10,6 +10,7 @@ mod http_server;
 mod http_world;
 mod import_command;
 mod journeys;
+mod looking;
 mod not_run;
 mod reloading;
 mod repository;

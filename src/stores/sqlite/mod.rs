@@ -21,6 +21,7 @@ use crate::domain::clock::Timestamp;
 
 mod cache;
 mod ledger;
+mod listing;
 mod log;
 mod merges;
 mod profiles;
