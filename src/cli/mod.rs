@@ -34,6 +34,7 @@ mod summary;
 mod tasks;
 mod test;
 mod why;
+mod why_not;
 
 /// rekindle keeps a company's customers: events in, one profile each, models and rules decide, every message once.
 #[derive(Debug, Parser)]
@@ -57,6 +58,7 @@ enum Command {
     Rules(rules::Rules),
     Deliveries(deliveries::Deliveries),
     Why(why::Why),
+    WhyNot(why_not::WhyNot),
     Connectors(connectors::Connectors),
     Tasks(tasks::Tasks),
     Quarantine(tasks::Quarantine),
@@ -124,6 +126,7 @@ pub fn main() -> ExitCode {
             Command::Rules(command) => command.run().await,
             Command::Deliveries(command) => command.run().await,
             Command::Why(command) => command.run().await,
+            Command::WhyNot(command) => command.run().await,
             Command::Connectors(command) => command.run().await,
             Command::Tasks(command) => command.run().await,
             Command::Quarantine(command) => command.run().await,

@@ -21,4 +21,5 @@ mod store_conformance;
 mod tracking_api;
 mod unifying;
 mod unsubscribe_page;
+mod why_not;
 mod world;
