@@ -20,6 +20,7 @@ mod connectors;
 mod customers;
 mod deliveries;
 mod demo;
+mod doctor;
 mod events;
 
 mod import;
@@ -60,6 +61,7 @@ enum Command {
     Why(why::Why),
     WhyNot(why_not::WhyNot),
     Connectors(connectors::Connectors),
+    Doctor(doctor::Doctor),
     Tasks(tasks::Tasks),
     Quarantine(tasks::Quarantine),
 }
@@ -128,6 +130,7 @@ pub fn main() -> ExitCode {
             Command::Why(command) => command.run().await,
             Command::WhyNot(command) => command.run().await,
             Command::Connectors(command) => command.run().await,
+            Command::Doctor(command) => command.run().await,
             Command::Tasks(command) => command.run().await,
             Command::Quarantine(command) => command.run().await,
         }

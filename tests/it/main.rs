@@ -5,6 +5,7 @@ mod channels;
 mod connectors;
 mod data_sets;
 mod deciding;
+mod doctor;
 mod documents;
 mod http_server;
 mod http_world;

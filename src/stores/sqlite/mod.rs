@@ -20,6 +20,7 @@ use super::{Store, StoreError, StoreResult};
 use crate::domain::clock::Timestamp;
 
 mod cache;
+mod health;
 mod ledger;
 mod listing;
 mod log;
@@ -35,6 +36,8 @@ macro_rules! sql {
     };
 }
 pub(crate) use sql;
+
+pub use health::{FileHealth, Holder, examine, holder};
 
 /// How the folder is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
