@@ -41,6 +41,7 @@ pub(super) enum ApiError {
     },
     Draining,
     Unavailable,
+    DiskFull,
     Panicked,
 }
 
@@ -50,10 +51,11 @@ impl From<IntakeError> for ApiError {
             IntakeError::Busy { retry_after_seconds } => ApiError::Busy { retry_after_seconds },
             IntakeError::Draining => ApiError::Draining,
             IntakeError::Unavailable(why) => {
-                // Logged, not answered: paths and errors of the disk are nothing for the sender.
-                tracing::error!(error = %why, "events were turned away because the log cannot be written");
+                // The inbox has said so, once. Paths and errors of the disk are nothing for the sender.
+                tracing::debug!(error = %why, "events were turned away because the log cannot be written");
                 ApiError::Unavailable
             }
+            IntakeError::Full => ApiError::DiskFull,
         }
     }
 }
@@ -69,6 +71,7 @@ impl ApiError {
             ApiError::UnknownEncoding(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             ApiError::Busy { .. } => StatusCode::TOO_MANY_REQUESTS,
             ApiError::Draining | ApiError::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            ApiError::DiskFull => StatusCode::INSUFFICIENT_STORAGE,
             ApiError::Panicked => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -86,6 +89,7 @@ impl ApiError {
             ApiError::Busy { .. } => "busy",
             ApiError::Draining => "draining",
             ApiError::Unavailable => "unavailable",
+            ApiError::DiskFull => "disk_full",
             ApiError::Panicked => "internal",
         }
     }
@@ -113,6 +117,7 @@ impl ApiError {
             ApiError::Busy { .. } => "too much is waiting to be written; send again later".into(),
             ApiError::Draining => "the daemon is stopping; send again later".into(),
             ApiError::Unavailable => "events cannot be stored right now; send again later".into(),
+            ApiError::DiskFull => "there is no room to keep events; send again later".into(),
             ApiError::Panicked => "an error inside the daemon; its log says more".into(),
         }
     }
@@ -122,7 +127,7 @@ impl ApiError {
         let seconds = match self {
             ApiError::Busy { retry_after_seconds } => (*retry_after_seconds).max(1),
             ApiError::Draining => RETRY_WHEN_DRAINING_SECONDS,
-            ApiError::Unavailable => RETRY_WHEN_UNAVAILABLE_SECONDS,
+            ApiError::Unavailable | ApiError::DiskFull => RETRY_WHEN_UNAVAILABLE_SECONDS,
             _ => return None,
         };
         Some(HeaderValue::from(seconds))

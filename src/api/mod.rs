@@ -16,6 +16,7 @@ mod body;
 mod call;
 mod error;
 mod health;
+mod in_progress;
 mod occurred;
 mod server;
 mod tracking;
@@ -27,7 +28,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderValue, Method, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -36,10 +37,11 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::domain::clock::Clock;
 use crate::domain::unsubscribe::UnsubscribeSigner;
-use crate::pipeline::ingest::Intake;
+use crate::pipeline::ingest::{Intake, IntakeError};
 use crate::telemetry::Metrics;
 
 use error::ApiError;
+use in_progress::InProgress;
 pub use server::serve;
 
 /// What the doors need of the house.
@@ -82,6 +84,11 @@ impl fmt::Debug for WriteKey {
 pub trait Readiness: Send + Sync {
     /// `Err` says what is missing, for people. Must answer at once: it is asked every few seconds.
     fn check(&self) -> Result<(), String>;
+
+    /// Whether events may be taken in at all; asked before a tracking call is read. `Err` is what the sender is told.
+    fn takes_events(&self) -> Result<(), IntakeError> {
+        Ok(())
+    }
 }
 
 /// What one sender may ask of us. The sizes are Segment's, which client libraries keep to by themselves.
@@ -124,10 +131,11 @@ struct Doors {
     state: Arc<ApiState>,
     /// Cancelled when the daemon begins to stop.
     draining: CancellationToken,
+    in_progress: InProgress,
 }
 
-fn router(state: Arc<ApiState>, draining: CancellationToken) -> Router {
-    let doors = Doors { state, draining };
+fn router(state: Arc<ApiState>, draining: CancellationToken, in_progress: InProgress) -> Router {
+    let doors = Doors { state, draining, in_progress };
     let tracking = post(tracking::receive).options(tracking::preflight);
     Router::new()
         .route("/v1/{call}", tracking.clone())
@@ -145,11 +153,10 @@ fn router(state: Arc<ApiState>, draining: CancellationToken) -> Router {
 /// Around every request: counts it, and turns it away while the daemon stops.
 async fn watch(State(doors): State<Doors>, request: Request, next: Next) -> Response {
     let route = route_of(request.uri().path());
-    let takes_work_in = route.starts_with("/v1/") || route.starts_with("/u/");
-    let mut response = if takes_work_in && doors.draining.is_cancelled() {
-        ApiError::Draining.into_response()
-    } else {
-        next.run(request).await
+    let _until_answered = doors.in_progress.begin(route);
+    let mut response = match turned_away(&doors, route, request.method()) {
+        Some(error) => error.into_response(),
+        None => next.run(request).await,
     };
     if doors.draining.is_cancelled() {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -161,6 +168,16 @@ async fn watch(State(doors): State<Doors>, request: Request, next: Next) -> Resp
     }
     doors.state.metrics.http_request(route, response.status().as_u16());
     response
+}
+
+/// Nothing new while the daemon stops; no events while there is no room for them. Who wants to unsubscribe is let in
+/// even then: that is what the last room is for.
+fn turned_away(doors: &Doors, route: &str, method: &Method) -> Option<ApiError> {
+    let states_events = route.starts_with("/v1/") && method == Method::POST;
+    if doors.draining.is_cancelled() && (route.starts_with("/v1/") || route.starts_with("/u/")) {
+        return Some(ApiError::Draining);
+    }
+    if states_events { doors.state.ready.takes_events().err().map(ApiError::from) } else { None }
 }
 
 /// The label to count under: a pattern, because a path can hold a token, or anything that a stranger asks for.

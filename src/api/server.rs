@@ -16,6 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::in_progress::InProgress;
 use super::{ApiState, router};
 
 /// Longest head of a request.
@@ -33,8 +34,9 @@ pub async fn serve(listener: TcpListener, state: ApiState, shutdown: Cancellatio
     let limits = state.limits.clone();
     let slots = Arc::new(Semaphore::new(limits.n_connections));
     let over = CancellationToken::new();
+    let in_progress = InProgress::default();
     let server = Server {
-        router: router(Arc::new(state), shutdown.clone()),
+        router: router(Arc::new(state), shutdown.clone(), in_progress.clone()),
         header_timeout: limits.header_timeout,
         over: over.clone(),
     };
@@ -58,7 +60,12 @@ pub async fn serve(listener: TcpListener, state: ApiState, shutdown: Cancellatio
             biased;
             () = connections.wait() => break,
             () = &mut deadline => {
-                tracing::warn!(n_connections = connections.len(), "requests were cut off: they took too long to end");
+                let requests = in_progress.in_words();
+                tracing::warn!(
+                    n_connections = connections.len(),
+                    requests,
+                    "requests were cut off, they took too long to end: {requests}; they were not answered and come again"
+                );
                 break;
             }
             (stream, slot) = accept(&listener, &slots) => {

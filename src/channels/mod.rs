@@ -24,7 +24,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::SignedDuration;
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use self::template::{Letterhead, SharedTemplates};
@@ -71,7 +72,7 @@ pub trait Channel: Send + Sync {
 }
 
 /// `[email]`: how mail leaves.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum EmailConfig {
     /// As files into a folder.
@@ -81,7 +82,7 @@ pub enum EmailConfig {
 }
 
 /// `[webhook]`: how webhooks leave.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum WebhookConfig {
     /// As lines into a file.

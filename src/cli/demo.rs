@@ -18,7 +18,7 @@ use super::run::stop_on_signal;
 use super::{Ended, environment, load_config, start_logging, summary};
 use crate::config::Config;
 use crate::connectors::{Connector, Counts};
-use crate::daemon::Engine;
+use crate::daemon::{Engine, GRACE};
 use crate::domain::action::Action;
 use crate::domain::clock::{Business, Clock, ManualClock, Timestamp};
 use crate::domain::consent::MessageClass;
@@ -80,7 +80,7 @@ impl Demo {
         );
         clock.release();
         let engine = Arc::new(engine);
-        engine.clone().run(&config, listener, &lookup, stop_on_signal()?).await?;
+        engine.clone().run(&config, listener, &lookup, stop_on_signal()?, GRACE).await?;
         engine.pipeline.store.set_meta(INSTANT, &clock.now().as_micros().to_string()).await?;
         if let Ok(engine) = Arc::try_unwrap(engine) {
             engine.close().await;

@@ -8,7 +8,7 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::config::Config;
 use crate::domain::clock::Timestamp;
@@ -16,22 +16,23 @@ use crate::domain::diagnostic::Diagnostic;
 use crate::stores::sqlite::{Access, SqliteFiles};
 
 mod check;
+mod config;
 mod connectors;
 mod customers;
 mod deliveries;
 mod demo;
 mod doctor;
 mod events;
-
 mod import;
+mod models;
 mod output;
 mod page;
 mod past;
+mod reference;
 mod rules;
 mod run;
 mod segments;
 mod summary;
-
 mod tasks;
 mod test;
 mod why;
@@ -49,21 +50,23 @@ struct Cli {
 enum Command {
     Run(run::Run),
     Demo(demo::Demo),
-
     Import(import::Import),
     Check(check::Check),
+    Config(config::ConfigCommand),
     Test(test::Test),
     Customers(customers::Customers),
     Events(events::Events),
     Segments(segments::Segments),
     Rules(rules::Rules),
     Deliveries(deliveries::Deliveries),
+    Models(models::Models),
     Why(why::Why),
     WhyNot(why_not::WhyNot),
     Connectors(connectors::Connectors),
     Doctor(doctor::Doctor),
     Tasks(tasks::Tasks),
     Quarantine(tasks::Quarantine),
+    Reference(reference::Reference),
 }
 
 /// What every command takes.
@@ -118,21 +121,23 @@ pub fn main() -> ExitCode {
         match cli.command {
             Command::Run(command) => command.run().await,
             Command::Demo(command) => command.run().await,
-
             Command::Import(command) => command.run().await,
             Command::Check(command) => command.run(),
+            Command::Config(command) => command.run(),
             Command::Test(command) => command.run(),
             Command::Customers(command) => command.run().await,
             Command::Events(command) => command.run().await,
             Command::Segments(command) => command.run().await,
             Command::Rules(command) => command.run().await,
             Command::Deliveries(command) => command.run().await,
+            Command::Models(command) => command.run().await,
             Command::Why(command) => command.run().await,
             Command::WhyNot(command) => command.run().await,
             Command::Connectors(command) => command.run().await,
             Command::Doctor(command) => command.run().await,
             Command::Tasks(command) => command.run().await,
             Command::Quarantine(command) => command.run().await,
+            Command::Reference(command) => command.run(),
         }
     });
     match ended {
@@ -146,6 +151,13 @@ pub fn main() -> ExitCode {
             ExitCode::from(1)
         }
     }
+}
+
+/// Every command with its arguments, as the reference page shows them.
+fn command_tree() -> clap::Command {
+    let mut tree = Cli::command();
+    tree.build();
+    tree
 }
 
 /// The environment, read once.

@@ -1,6 +1,7 @@
 //! `rekindle run`
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
@@ -9,8 +10,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::{Common, Ended, environment, load_config, start_logging};
-use crate::daemon::Engine;
+use crate::daemon::{Engine, GRACE};
 use crate::domain::clock::SystemClock;
+use crate::stores::sqlite::ballast::Ballast;
 
 /// Run the daemon: take events in, decide, deliver.
 #[derive(Debug, Args)]
@@ -21,6 +23,9 @@ pub(super) struct Run {
     /// Log JSON lines instead of text.
     #[arg(long)]
     log_json: bool,
+    /// On SIGTERM or Ctrl-C, wait so long for what is under way; then stop all the same and say who was late.
+    #[arg(long, value_name = "SECONDS", default_value_t = GRACE.as_secs())]
+    grace: u64,
 }
 
 impl Run {
@@ -33,6 +38,8 @@ impl Run {
         let listener = TcpListener::bind(listen).await.with_context(|| {
             format!("cannot listen on {listen}; stop what uses that port, or set http.listen to another")
         })?;
+        let ballast = Ballast::new(&config.store.path, config.store.ballast_bytes());
+        ballast.make_room().with_context(|| format!("cannot look for room in {}", config.store.path.display()))?;
         let engine = Arc::new(Engine::open(&config, Arc::new(SystemClock), &lookup).await?);
         tracing::info!(
             http.listen = %listen,
@@ -40,7 +47,8 @@ impl Run {
             "rekindle is running; Ctrl-C stops it"
         );
         let stop = stop_on_signal()?;
-        engine.clone().run(&config, listener, &lookup, stop).await?;
+        let grace = Duration::from_secs(self.grace);
+        engine.clone().run(&config, listener, &lookup, stop, grace).await?;
         if let Ok(engine) = Arc::try_unwrap(engine) {
             engine.close().await;
         }

@@ -12,7 +12,6 @@ use crate::domain::clock::{Business, Timestamp};
 use crate::domain::delivery::{Delivery, DeliveryState};
 use crate::domain::event::names;
 use crate::domain::id::CustomerId;
-use crate::domain::money::Money;
 use crate::domain::score::ScoreKind;
 use crate::stores::{DeliveryFilter, Log, Store};
 
@@ -81,7 +80,10 @@ impl Base {
 
     fn print(&self, business: &Business) {
         const BANDS: [&str; 4] = ["low", "medium", "high", "unknown"];
-        let money = |minor: i64| Money { minor, currency: business.currency }.to_string();
+        let money = |minor: i64| {
+            let whole = minor.max(0).unsigned_abs() / 10u64.pow(business.currency.exponent());
+            format!("{} {}", grouped(whole), business.currency)
+        };
         let n = |tier: &str, band: &str| self.cells.get(&(tier.to_owned(), band.to_owned())).copied().unwrap_or(0);
         let tiers = ["gold", "silver", "bronze", "none", "not scored"];
         let rows = tiers.iter().filter(|tier| self.cells.keys().any(|(t, _)| t == *tier));

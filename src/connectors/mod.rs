@@ -25,6 +25,7 @@ mod tests;
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::clock::{Business, Timestamp};
@@ -87,7 +88,7 @@ pub trait Connector: Send {
 }
 
 /// The kinds of source.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SourceKind {
     /// A CSV file whose first row names the columns.
@@ -97,7 +98,7 @@ pub enum SourceKind {
 }
 
 /// One `[[sources]]` of the configuration. Files may be gzipped, whatever their name.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SourceConfig {
     /// The name under which its events are stored. It is part of every event's id: the same data under another name is

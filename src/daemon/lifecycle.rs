@@ -8,38 +8,43 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::Engine;
-use crate::api::{ApiState, Limits, Readiness, WriteKey, serve};
+use super::disk::Disk;
+use super::health::{Health, listed};
+use super::supervise::supervised;
+use crate::api::{ApiState, Limits, WriteKey, serve};
 use crate::channels::Channel;
 use crate::config::Config;
 use crate::domain::clock::Timestamp;
 use crate::pipeline::PipelineError;
+use crate::stores::sqlite::ballast::Ballast;
 
 /// Nobody sleeps longer than this without looking at the clock again, which may have been set.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 /// After an error of the store, before the next try.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How long deliveries under way may take to finish when the daemon stops.
-const GRACE: Duration = Duration::from_secs(25);
+/// How long what is under way may take to finish when the daemon stops, unless told otherwise. Service managers kill after
+/// 30 seconds (containers) or 90 (systemd).
+pub const GRACE: Duration = Duration::from_secs(25);
 /// How long records stay in the log after they were derived from.
 const KEEP_LOG: SignedDuration = SignedDuration::from_hours(7 * 24);
 
-struct Ready;
+/// The worker's name in the log and in `/readyz`.
+const DECIDING: &str = "deciding";
 
-impl Readiness for Ready {
-    fn check(&self) -> Result<(), String> {
-        // The store was opened, migrated and read before the listener was bound.
-        Ok(())
-    }
+fn delivering_by(channel: &dyn Channel) -> String {
+    format!("delivering by {}", channel.name())
 }
 
 impl Engine {
     /// Serves `listener` and works until `stop`; then takes nothing more in, lets what is under way finish, and returns.
+    /// After `grace` it returns all the same and says who was late.
     pub async fn run(
         self: Arc<Self>,
         config: &Config,
         listener: TcpListener,
         environment: &super::Environment,
         stop: CancellationToken,
+        grace: Duration,
     ) -> anyhow::Result<()> {
         let mut write_keys = Vec::new();
         for key in &config.http.write_keys {
@@ -47,44 +52,77 @@ impl Engine {
                 key.key.resolve(&|name| environment(name)).map_err(|e| anyhow::anyhow!("http.write_keys: {e}"))?;
             write_keys.push(WriteKey { key: text, source: key.source.clone() });
         }
+        let health = Arc::new(Health::new(self.inbox.clone()));
+        let ballast = Ballast::new(&config.store.path, config.store.ballast_bytes());
         let state = ApiState {
             intake: self.inbox.clone(),
             clock: self.pipeline.clock.clone(),
             write_keys,
             unsubscribe: self.pipeline.unsubscribe.clone(),
             metrics: self.pipeline.metrics.clone(),
-            ready: Arc::new(Ready),
-            limits: Limits::default(),
+            ready: health.clone(),
+            // Requests first: they must be answered, or cut off, before the log takes nothing more in.
+            limits: Limits { drain_timeout: grace.mul_f64(0.8), ..Limits::default() },
             business_name: config.business.name.clone(),
         };
         let workers = tokio_util::task::TaskTracker::new();
-        let mut serving = workers.spawn(serve(listener, state, stop.clone()));
-        workers.spawn(self.clone().keep_deciding(stop.clone()));
+        let serving = workers.spawn(serve(listener, state, stop.clone()));
+        workers.spawn(self.clone().keep_looking(health.clone(), Disk::new(ballast), stop.clone()));
         workers.spawn(self.clone().keep_watching(stop.clone()));
+        let (deciding, noted, stopped) = (self.clone(), health.clone(), stop.clone());
+        let deciding = move || deciding.clone().keep_deciding(noted.clone(), stopped.clone());
+        workers.spawn(supervised(DECIDING.to_owned(), PAUSE, health.clone(), stop.clone(), deciding));
         for channel in self.pipeline.channels.clone() {
-            workers.spawn(self.clone().keep_delivering(channel, stop.clone()));
+            let worker = delivering_by(&*channel);
+            let (delivering, noted, stopped) = (self.clone(), health.clone(), stop.clone());
+            let delivering =
+                move || delivering.clone().keep_delivering(channel.clone(), noted.clone(), stopped.clone());
+            workers.spawn(supervised(worker, PAUSE, health.clone(), stop.clone(), delivering));
         }
         stop.cancelled().await;
-        // Requests under way are answered before the log takes nothing more in.
-        if tokio::time::timeout(GRACE, &mut serving).await.is_err() {
-            tracing::warn!("some requests were still open when the grace period ended");
-        }
-        self.inbox.drain();
-        self.decided.notify_waiters();
+        self.desk.close();
         workers.close();
-        if tokio::time::timeout(GRACE, workers.wait()).await.is_err() {
-            tracing::warn!(n_workers = workers.len(), "some work did not finish in time; the next start sorts it out");
+        let finished = async {
+            // A panic in it ends the connections too.
+            drop(serving.await);
+            self.inbox.drain();
+            self.say_that_more_was_decided();
+            workers.wait().await;
+        };
+        if tokio::time::timeout(grace, finished).await.is_err() {
+            self.say_who_was_late();
         }
         Ok(())
     }
 
-    async fn keep_deciding(self: Arc<Self>, stop: CancellationToken) {
+    fn say_who_was_late(&self) {
+        let late = self.desk.under_way();
+        if late.is_empty() {
+            tracing::warn!("stopped without waiting any longer for the store to answer; nothing was under way");
+            return;
+        }
+        let deliveries = listed(late.iter().map(|(delivery, channel)| format!("{delivery} ({channel})")));
+        tracing::warn!(
+            n_deliveries = late.len(),
+            deliveries,
+            "stopped without waiting any longer for {deliveries}; the next start sorts them out (a mail whose content had \
+             begun becomes unknown, everything else is sent again)"
+        );
+    }
+
+    async fn keep_deciding(self: Arc<Self>, health: Arc<Health>, stop: CancellationToken) {
         let mut trimmed_at = Timestamp::EPOCH;
         while !stop.is_cancelled() {
-            let pause = match self.decide().await {
+            // Deciding commits whole batches; one that is dropped in the middle is decided again at the next start.
+            let decided = tokio::select! {
+                () = stop.cancelled() => return,
+                decided = self.decide() => decided,
+            };
+            health.note(DECIDING, decided.as_ref().map(drop));
+            let pause = match decided {
                 Ok(n) => {
                     if n > 0 {
-                        self.decided.notify_waiters();
+                        self.say_that_more_was_decided();
                     }
                     let now = self.pipeline.clock.now();
                     if now.since(trimmed_at) > SignedDuration::from_hours(1) {
@@ -93,10 +131,7 @@ impl Engine {
                     }
                     self.until(self.pipeline.next_tick(now))
                 }
-                Err(error) => {
-                    tracing::error!(error = %error, "deciding failed; trying again");
-                    PAUSE
-                }
+                Err(_) => PAUSE,
             };
             tokio::select! {
                 () = stop.cancelled() => {}
@@ -106,15 +141,18 @@ impl Engine {
         }
     }
 
-    async fn keep_delivering(self: Arc<Self>, channel: Arc<dyn Channel>, stop: CancellationToken) {
+    async fn keep_delivering(self: Arc<Self>, channel: Arc<dyn Channel>, health: Arc<Health>, stop: CancellationToken) {
+        let worker = delivering_by(&*channel);
+        // Of a worker before this one; at the start of the daemon there is nothing.
+        let mut orphans = true;
         while !stop.is_cancelled() {
             let decided = self.decided.notified();
-            let pause = match self.deliver_through(&*channel).await {
+            let delivered = self.deliver_through(&*channel, orphans).await;
+            orphans = delivered.is_err();
+            health.note(&worker, delivered.as_ref().map(drop));
+            let pause = match delivered {
                 Ok(next) => self.until(next),
-                Err(error) => {
-                    tracing::error!(channel = channel.name(), error = %error, "delivering failed; trying again");
-                    PAUSE
-                }
+                Err(_) => PAUSE,
             };
             tokio::select! {
                 () = stop.cancelled() => {}
@@ -124,9 +162,17 @@ impl Engine {
         }
     }
 
-    async fn deliver_through(&self, channel: &dyn Channel) -> Result<Option<Timestamp>, PipelineError> {
+    async fn deliver_through(&self, channel: &dyn Channel, orphans: bool) -> Result<Option<Timestamp>, PipelineError> {
+        if orphans {
+            self.pipeline.recover_orphans(channel, &self.desk).await?;
+        }
         self.pipeline.deliver_due(channel, &self.desk).await?;
         Ok(self.pipeline.store.next_due(Some(channel.name())).await?)
+    }
+
+    fn say_that_more_was_decided(&self) {
+        self.decided.notify_waiters();
+        self.desk.wake();
     }
 
     /// How long to sleep until `next`, by our own clock.

@@ -27,8 +27,13 @@ use crate::stores::sqlite::{Access, SqliteFiles};
 use crate::stores::{Log, Store, StoreError};
 use crate::telemetry::Metrics;
 
+mod disk;
+mod health;
 mod lifecycle;
 mod reload;
+mod supervise;
+
+pub use lifecycle::GRACE;
 
 /// Looks up environment variables for secrets.
 pub type Environment = dyn Fn(&str) -> Option<String> + Send + Sync;

@@ -12,6 +12,7 @@ pub mod money;
 pub mod customer;
 pub mod event;
 pub mod history;
+pub mod known_event;
 pub mod order;
 pub mod profile;
 pub mod quarantine;

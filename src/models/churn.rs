@@ -4,6 +4,7 @@
 //! It is the probability of *no purchase within the horizon*, not "1 - P(alive)": that one ranks worse than chance, since to
 //! it every one-time buyer is alive.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -16,7 +17,7 @@ use crate::domain::clock::{Business, Timestamp};
 use crate::domain::score::{Score, ScoreKind};
 
 /// `[models.churn_risk]`
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ChurnRiskConfig {
     /// Who does not order within so many days counts as lost. Default 90.

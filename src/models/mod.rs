@@ -18,6 +18,7 @@ pub mod windows;
 mod tests;
 
 use jiff::civil::Time;
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -31,7 +32,7 @@ pub use lifetime_value::LifetimeValueConfig;
 pub use tier::TierConfig;
 
 /// What `[models]` says about the kinds themselves. Every section may be left out.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ModelsConfig {
     /// When everybody is scored anew and segments follow the passing of days, in the business's zone. Default `03:00`:

@@ -2,18 +2,18 @@
 //! channel, settle what came of it.
 //!
 //! Every durable step of every delivery (the intent before the irreversible byte, the outcome after it) goes through one
-//! [`Desk`], which writes whatever gathered in one commit: sixteen connections then share a sync instead of paying for one
-//! each.
+//! [`Desk`].
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use jiff::SignedDuration;
-use tokio::sync::{mpsc, oneshot};
 
+pub use super::desk::Desk;
 use super::evaluate::ledger_since;
 use super::score::subject;
 use super::{DecisionContext, Pipeline, PipelineError};
@@ -23,58 +23,17 @@ use crate::domain::consent::{Admission, AdmitRequest, MessageClass, Refusal, adm
 use crate::domain::delivery::{Delivery, DeliveryState, Doubt, Outcome, next_attempt};
 use crate::domain::id::{CustomerId, DeliveryId};
 use crate::domain::unsubscribe::Unsubscribe;
-use crate::stores::{CustomerState, LedgerView, Move, Store};
+use crate::stores::{CustomerState, LedgerView, Move};
 
 /// How long a worker may hold a delivery. Longer than any channel's own limits, so a lease only runs out for the dead.
 const LEASE: SignedDuration = SignedDuration::from_mins(15);
+/// While something is under way that takes long: how soon a retry is noticed that has fallen due.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-struct Request {
-    step: Move,
-    answer: oneshot::Sender<Result<bool, String>>,
-}
-
-/// Writes moves, many to a commit.
-#[derive(Clone)]
-pub struct Desk {
-    sender: mpsc::UnboundedSender<Request>,
-}
-
-impl Desk {
-    /// The desk, and its work, to be run by whoever owns the tasks.
-    pub fn open(store: Arc<dyn Store>) -> (Self, impl Future<Output = ()> + Send + 'static) {
-        let (sender, mut receiver) = mpsc::unbounded_channel::<Request>();
-        let work = async move {
-            while let Some(first) = receiver.recv().await {
-                let mut requests = vec![first];
-                while let Ok(more) = receiver.try_recv() {
-                    requests.push(more);
-                }
-                let (moves, answers): (Vec<Move>, Vec<_>) = requests.into_iter().map(|r| (r.step, r.answer)).unzip();
-                match store.apply_moves(&moves).await {
-                    Ok(made) => {
-                        for (answer, made) in answers.into_iter().zip(made) {
-                            drop(answer.send(Ok(made)));
-                        }
-                    }
-                    Err(error) => {
-                        tracing::error!(error = %error, "the ledger could not be written");
-                        for answer in answers {
-                            drop(answer.send(Err(error.to_string())));
-                        }
-                    }
-                }
-            }
-        };
-        (Desk { sender }, work)
-    }
-
-    /// Durable on return; `false` when the delivery is no longer ours to move.
-    async fn apply(&self, step: Move) -> Result<bool, String> {
-        let (answer, answered) = oneshot::channel();
-        let gone = || "the daemon is shutting down".to_owned();
-        self.sender.send(Request { step, answer }).map_err(|_| gone())?;
-        answered.await.map_err(|_| gone())?
-    }
+/// What must be known of a delivery's customer just before it leaves.
+struct About {
+    state: Option<CustomerState>,
+    ledger: LedgerView,
 }
 
 struct Intent<'a> {
@@ -96,10 +55,33 @@ impl Pipeline {
     /// At the start: what a process that is gone left under way. Without an intent it reached nobody and is due again;
     /// with one, the channel says what doubt means.
     pub async fn recover_deliveries(&self) -> Result<usize, PipelineError> {
+        let moves = self.recoveries(|_| true).await?;
+        if !moves.is_empty() {
+            self.store.apply_moves(&moves).await?;
+            tracing::info!(n_deliveries = moves.len(), "deliveries under way at the last stop were sorted out");
+        }
+        Ok(moves.len())
+    }
+
+    /// After a worker of `channel` failed: what the store says is under way there and nobody has in hand (a commit whose
+    /// answer was lost, a worker that panicked) is sorted out as at a start.
+    pub async fn recover_orphans(&self, channel: &dyn Channel, desk: &Desk) -> Result<usize, PipelineError> {
+        let in_hand = desk.under_way();
+        let ours = |d: &Delivery| d.action.channel() == channel.name() && !in_hand.contains_key(&d.id);
+        let moves = self.recoveries(ours).await?;
+        if !moves.is_empty() {
+            self.store.apply_moves(&moves).await?;
+            tracing::warn!(n_deliveries = moves.len(), "deliveries that nobody had in hand any more were sorted out");
+        }
+        Ok(moves.len())
+    }
+
+    async fn recoveries(&self, wanted: impl Fn(&Delivery) -> bool) -> Result<Vec<Move>, PipelineError> {
         let abandoned = self.store.abandoned_deliveries(None).await?;
         let now = self.clock.now();
-        let moves: Vec<Move> = abandoned
+        let moves = abandoned
             .iter()
+            .filter(|delivery| wanted(delivery))
             .map(|delivery| {
                 let doubt = self.channel(delivery).map_or(Doubt::Hold, |channel| channel.doubt());
                 let known = delivery.state == DeliveryState::Leased || doubt == Doubt::Resend;
@@ -112,35 +94,86 @@ impl Pipeline {
                 settle(delivery, state, due_at, Some(reason.to_owned()), None, !known, now)
             })
             .collect();
-        if !moves.is_empty() {
-            self.store.apply_moves(&moves).await?;
-            tracing::info!(n_deliveries = moves.len(), "deliveries under way at the last stop were sorted out");
-        }
-        Ok(moves.len())
+        Ok(moves)
     }
 
-    /// Carries out everything that may leave through `channel` by now; returns when nothing of it is left.
+    /// Carries out everything that may leave through `channel` by now; returns when nothing of it is left, or the desk is
+    /// closing. What has begun is always finished: to drop a mail between its content and the answer would make its fate
+    /// unknown for no reason. Meanwhile what falls due is begun too, as far as there are places, so a receiver that hangs
+    /// holds up its own place and nobody else.
     pub async fn deliver_due(&self, channel: &dyn Channel, desk: &Desk) -> Result<u64, PipelineError> {
         let mut under_way = FuturesUnordered::new();
         let mut n = 0;
+        let mut failure = None;
+        // Claims are made in strides: a claim for each freed place would be a sync for each mail.
+        let mut asked_for_more = true;
         loop {
+            let more = desk.more();
             let free = channel.concurrency().max(1).saturating_sub(under_way.len());
             let now = self.clock.now();
-            // Claims are made in strides: a claim for each freed place would be a sync for each mail.
-            let claimed = if free * 2 > channel.concurrency() || under_way.is_empty() {
-                self.store.claim_deliveries(channel.name(), now, now.plus(LEASE), free).await?
-            } else {
-                Vec::new()
-            };
-            let (states, ledger) = self.read_about(&claimed).await?;
-            for delivery in claimed {
-                let state = states.get(&delivery.customer).cloned();
-                let view = ledger.get(&delivery.customer).cloned().unwrap_or_default();
-                under_way.push(self.deliver_one(channel, desk, delivery, state, view));
+            let room = free * 2 > channel.concurrency() || (asked_for_more && free > 0);
+            if room && failure.is_none() && !desk.is_closing() {
+                match self.claim(channel, desk, now, free).await {
+                    Ok(claimed) => under_way.extend(
+                        claimed.into_iter().map(|(delivery, about)| self.deliver_one(channel, desk, delivery, about)),
+                    ),
+                    Err(error) => {
+                        let channel = channel.name();
+                        tracing::warn!(
+                            channel,
+                            error = %error,
+                            "nothing new is begun by {channel} until what is under way has ended"
+                        );
+                        failure = Some(error);
+                    }
+                }
             }
-            match under_way.next().await {
-                Some(()) => n += 1,
-                None => return Ok(n),
+            asked_for_more = tokio::select! {
+                biased;
+                ended = under_way.next() => match ended {
+                    Some(()) => {
+                        n += 1;
+                        under_way.is_empty()
+                    }
+                    None => return failure.map_or(Ok(n), Err),
+                },
+                () = more => true,
+                () = tokio::time::sleep(LOOK_AGAIN) => true,
+            };
+        }
+    }
+
+    /// Leases up to `free` deliveries and reads what must be known about their customers. A lease that cannot be used is
+    /// given back.
+    async fn claim(
+        &self,
+        channel: &dyn Channel,
+        desk: &Desk,
+        now: Timestamp,
+        free: usize,
+    ) -> Result<Vec<(Delivery, About)>, PipelineError> {
+        let claimed = self.store.claim_deliveries(channel.name(), now, now.plus(LEASE), free).await?;
+        match self.read_about(&claimed).await {
+            Ok((states, ledger)) => {
+                let about = |delivery: &Delivery| About {
+                    state: states.get(&delivery.customer).cloned(),
+                    ledger: ledger.get(&delivery.customer).cloned().unwrap_or_default(),
+                };
+                Ok(claimed
+                    .into_iter()
+                    .map(|delivery| {
+                        let about = about(&delivery);
+                        (delivery, about)
+                    })
+                    .collect())
+            }
+            Err(error) => {
+                for delivery in claimed {
+                    let reason = Some("the customer could not be read".to_owned());
+                    let back = settle(&delivery, DeliveryState::Due, None, reason, None, false, now);
+                    desk.settle(delivery.id, back).await;
+                }
+                Err(error)
             }
         }
     }
@@ -157,14 +190,9 @@ impl Pipeline {
         Ok((self.store.load_customers(&ids).await?, self.store.ledger_of(&ids, since).await?))
     }
 
-    async fn deliver_one(
-        &self,
-        channel: &dyn Channel,
-        desk: &Desk,
-        delivery: Delivery,
-        state: Option<CustomerState>,
-        ledger: LedgerView,
-    ) {
+    async fn deliver_one(&self, channel: &dyn Channel, desk: &Desk, delivery: Delivery, about: About) {
+        let _under_way = desk.begin(delivery.id, channel.name());
+        let About { state, ledger } = about;
         let now = self.clock.now();
         let context = self.context();
         let step = match state {
@@ -193,10 +221,7 @@ impl Pipeline {
         if let Move::Settle { state, .. } = &step {
             self.metrics.deliveries(channel.name(), state.as_str(), 1);
         }
-        // On failure the row stays as it is; the next start, or the lease's end, sorts it out.
-        if let Err(error) = desk.apply(step).await {
-            tracing::error!(delivery.id = %delivery.id, error = %error, "an outcome could not be recorded");
-        }
+        desk.settle(delivery.id, step).await;
     }
 
     fn dispatch(

@@ -3,8 +3,8 @@
 //! One task owns the log. Whatever was handed in while its last commit was under way goes into the next one, so a single
 //! sync acknowledges many requests and an idle log acknowledges at once.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -36,6 +36,9 @@ pub enum IntakeError {
     /// The log could not be written (a full disk, a locked file).
     #[error("the log cannot be written: {0}")]
     Unavailable(String),
+    /// There is no room to keep them.
+    #[error("the disk is full")]
+    Full,
 }
 
 /// Where doors hand facts in.
@@ -55,7 +58,11 @@ pub struct Inbox {
     sender: mpsc::UnboundedSender<Submission>,
     n_waiting: Arc<AtomicUsize>,
     draining: AtomicBool,
+    trouble: Trouble,
 }
+
+/// Why the last commit of the log failed.
+type Trouble = Arc<Mutex<Option<StoreError>>>;
 
 impl Inbox {
     /// The inbox, and the work of writing it, to be run by whoever owns the tasks. `arrived` is notified after every
@@ -67,8 +74,9 @@ impl Inbox {
     ) -> (Arc<Self>, impl Future<Output = ()> + Send + 'static) {
         let (sender, receiver) = mpsc::unbounded_channel();
         let n_waiting = Arc::new(AtomicUsize::new(0));
-        let work = write(receiver, log, metrics, arrived, n_waiting.clone());
-        (Arc::new(Inbox { sender, n_waiting, draining: AtomicBool::new(false) }), work)
+        let trouble = Trouble::default();
+        let work = write(receiver, log, metrics, arrived, n_waiting.clone(), trouble.clone());
+        (Arc::new(Inbox { sender, n_waiting, draining: AtomicBool::new(false), trouble }), work)
     }
 
     /// Takes nothing more in; what was taken is still written.
@@ -76,7 +84,19 @@ impl Inbox {
         self.draining.store(true, Ordering::SeqCst);
     }
 
-    /// Appends in one commit, durable on return.
+    /// Why nothing can be taken in: the last commit failed. `None` as long as it goes well.
+    pub fn trouble(&self) -> Option<StoreError> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether the last commit found no room. Whoever asks deals with it: the trouble counts as over until the next
+    /// commit fails.
+    pub fn take_full(&self) -> bool {
+        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        trouble.take_if(|error| matches!(error, StoreError::Full(_))).is_some()
+    }
+
+    /// Appends in one commit, durable on return. An empty append finds out whether the log can be written.
     pub async fn append(&self, append: Append) -> Result<(), IntakeError> {
         if self.draining.load(Ordering::SeqCst) {
             return Err(IntakeError::Draining);
@@ -92,6 +112,7 @@ impl Inbox {
         }
         match answered.await {
             Ok(Ok(())) => Ok(()),
+            Ok(Err(StoreError::Full(_))) => Err(IntakeError::Full),
             Ok(Err(error)) => Err(IntakeError::Unavailable(error.to_string())),
             Err(_) => Err(IntakeError::Draining),
         }
@@ -111,6 +132,7 @@ async fn write(
     metrics: Arc<Metrics>,
     arrived: Arc<Notify>,
     n_waiting: Arc<AtomicUsize>,
+    trouble: Trouble,
 ) {
     while let Some(first) = receiver.recv().await {
         let mut together = Append::default();
@@ -126,18 +148,29 @@ async fn write(
         }
         let written = log.append(&together).await;
         n_waiting.fetch_sub(together.facts.len() + together.quarantined.len(), Ordering::SeqCst);
-        match &written {
-            Ok(()) => together.quarantined.iter().for_each(|q| metrics.events_quarantined(&q.reason, 1)),
-            Err(error) => {
-                tracing::error!(error = %error, "the log could not be written; senders were told to try again");
-            }
+        if written.is_ok() {
+            together.quarantined.iter().for_each(|q| metrics.events_quarantined(&q.reason, 1));
         }
+        note(&trouble, written.clone().err());
         for answer in answers {
             // A sender that went away will ask again; dedupe knows what it sent.
             drop(answer.send(written.clone()));
         }
         arrived.notify_one();
     }
+}
+
+/// Says once that the log cannot be written, and once that it can again: whoever is turned away asks again and again.
+fn note(trouble: &Trouble, now: Option<StoreError>) {
+    let mut slot = trouble.lock().unwrap_or_else(PoisonError::into_inner);
+    match (&*slot, &now) {
+        (None, Some(error)) => {
+            tracing::error!(error = %error, "the log cannot be written; senders are told to try again until it can");
+        }
+        (Some(_), None) => tracing::info!("the log can be written again"),
+        _ => {}
+    }
+    *slot = now;
 }
 
 /// What an import came to.

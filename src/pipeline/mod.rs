@@ -24,6 +24,7 @@ use crate::telemetry::Metrics;
 
 pub mod deliver;
 mod derive;
+mod desk;
 pub mod evaluate;
 pub mod ingest;
 pub mod inside;

@@ -18,6 +18,7 @@ mod findings;
 mod host;
 mod parse;
 mod program;
+pub mod reference;
 mod rule;
 mod segments;
 pub mod testing;
@@ -47,7 +48,7 @@ pub struct Vocabulary {
 }
 
 /// Events of Segment's e-commerce specification, and of reviews, that shops commonly send.
-const COMMON_EVENTS: [&str; 12] = [
+pub const COMMON_EVENTS: [&str; 12] = [
     "Cart Viewed",
     "Checkout Started",
     "Coupon Applied",

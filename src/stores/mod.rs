@@ -31,6 +31,9 @@ pub enum StoreError {
     /// It cannot be reached or written now (locked, disk full); what was asked did not happen.
     #[error("the store cannot be used now: {0}")]
     Unavailable(String),
+    /// There is no room to write; what was asked did not happen.
+    #[error("the disk takes nothing more: {0}")]
+    Full(String),
     /// What was read is not what was written, or was written by another version.
     #[error("the store holds something unexpected: {0}")]
     Corrupt(String),
@@ -286,7 +289,8 @@ pub trait ProfileStore: Send + Sync {
         after: Option<CustomerId>,
         max: usize,
     ) -> StoreResult<Vec<CustomerState>>;
-    /// What the ledger knows of these customers; occasions and contacts since `since`.
+    /// What the ledger knows of these customers; occasions and contacts since `since`. To name a customer twice is to name
+    /// them once.
     async fn ledger_of(&self, ids: &[CustomerId], since: Timestamp) -> StoreResult<HashMap<CustomerId, LedgerView>>;
     /// Writes all of it or nothing. A firing or delivery whose key exists is left as it was.
     async fn commit_batch(&self, commit: &Commit) -> StoreResult<()>;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::SignedDuration;
@@ -41,18 +41,7 @@ impl World {
     /// And more lines of configuration.
     pub(crate) async fn with(extra_config: &str, files: &[(&str, &str)]) -> Self {
         let dir = TempDir::new().unwrap();
-        for (name, class, body) in [
-            ("offer", "marketing", "Hello {{ customer.first_name | default(\"there\") }} {{ unsubscribe_url }}"),
-            ("receipt", "transactional", "Thank you"),
-        ] {
-            let folder = dir.path().join("templates").join(name);
-            fs::create_dir_all(&folder).unwrap();
-            let topic = if class == "marketing" { "topic = \"offers\"\n" } else { "" };
-            fs::write(folder.join("template.toml"), format!("class = \"{class}\"\n{topic}")).unwrap();
-            fs::write(folder.join("subject.txt"), format!("{name} for you")).unwrap();
-            fs::write(folder.join("body.txt"), body).unwrap();
-            fs::write(folder.join("body.html"), format!("<p>{body}</p>")).unwrap();
-        }
+        write_templates(dir.path());
         let mut world = World {
             dir,
             clock: Arc::new(ManualClock::at(at(START))),
@@ -208,6 +197,22 @@ impl World {
         let address = |line: &str| line.rsplit('<').next().unwrap().trim_end_matches('>').to_owned();
         let to = |mail: &String| mail.lines().find_map(|l| l.strip_prefix("To: ").map(address)).unwrap();
         self.mails().iter().map(to).collect()
+    }
+}
+
+/// `offer` (marketing) and `receipt` (transactional).
+pub(crate) fn write_templates(dir: &Path) {
+    for (name, class, body) in [
+        ("offer", "marketing", "Hello {{ customer.first_name | default(\"there\") }} {{ unsubscribe_url }}"),
+        ("receipt", "transactional", "Thank you"),
+    ] {
+        let folder = dir.join("templates").join(name);
+        fs::create_dir_all(&folder).unwrap();
+        let topic = if class == "marketing" { "topic = \"offers\"\n" } else { "" };
+        fs::write(folder.join("template.toml"), format!("class = \"{class}\"\n{topic}")).unwrap();
+        fs::write(folder.join("subject.txt"), format!("{name} for you")).unwrap();
+        fs::write(folder.join("body.txt"), body).unwrap();
+        fs::write(folder.join("body.html"), format!("<p>{body}</p>")).unwrap();
     }
 }
 

@@ -14,7 +14,8 @@ use async_trait::async_trait;
 use jiff::SignedDuration;
 use reqwest::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use reqwest::{Client, Response, Url};
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use self::answer::Answer;
 use self::sign::Key;
@@ -34,8 +35,9 @@ const MAX_ANSWER: usize = 64 * 1024;
 const MAX_WORDS: usize = 200;
 
 /// `[webhook] kind = "http"`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "WebhookHttpConfig")]
 pub struct HttpConfig {
     /// The receivers; rules name them and never state addresses.
     pub endpoints: Vec<EndpointConfig>,
@@ -43,15 +45,15 @@ pub struct HttpConfig {
     #[serde(default = "sixteen")]
     pub concurrency: usize,
     /// Until the connection stands. Default `5s`, at most `1m`.
-    #[serde(default = "five_seconds")]
+    #[serde(default = "five_seconds", serialize_with = "jiff::fmt::serde::duration::friendly::compact::required")]
     pub connect_timeout: SignedDuration,
     /// For the whole attempt. Default `15s`, at most `1m`: Standard Webhooks asks receivers to answer within 15 to 30.
-    #[serde(default = "fifteen_seconds")]
+    #[serde(default = "fifteen_seconds", serialize_with = "jiff::fmt::serde::duration::friendly::compact::required")]
     pub timeout: SignedDuration,
 }
 
 /// `[[webhook.endpoints]]`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EndpointConfig {
     /// What rules call it: `webhook("crm", …)`.

@@ -19,6 +19,7 @@ use self::cache::Cache;
 use super::{Store, StoreError, StoreResult};
 use crate::domain::clock::Timestamp;
 
+pub mod ballast;
 mod cache;
 mod health;
 mod ledger;
@@ -98,6 +99,15 @@ impl SqliteFiles {
         })
     }
 
+    /// Folds the write-ahead logs back into the files and cuts them off, which frees the room they took. A reader in the
+    /// way makes it a smaller fold, not an error.
+    pub async fn checkpoint(&self) -> StoreResult<()> {
+        for writer in [&self.log.writer, &self.store.writer] {
+            sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(writer).await?;
+        }
+        Ok(())
+    }
+
     /// Closes both files, folding the write-ahead logs back into them.
     pub async fn close(self) {
         for pool in [&self.log.readers, &self.log.writer, &self.store.readers, &self.store.writer] {
@@ -175,9 +185,30 @@ impl From<sqlx::Error> for StoreError {
             sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::ColumnNotFound(_) => {
                 StoreError::Corrupt(error.to_string())
             }
+            sqlx::Error::Database(error) => of_sqlite(&*error),
             error => StoreError::Unavailable(error.to_string()),
         }
     }
+}
+
+/// No room in the file system (`SQLITE_FULL`, `SQLITE_IOERR_SHMSIZE`), or a quota or limit on files that is used up
+/// (`SQLITE_IOERR_WRITE`).
+const NO_ROOM: [i32; 3] = [13, 4874, 778];
+/// `SQLITE_BUSY`, in the low byte of the extended code.
+const BUSY: i32 = 5;
+
+fn of_sqlite(error: &dyn sqlx::error::DatabaseError) -> StoreError {
+    let code = error.code().and_then(|code| code.parse::<i32>().ok()).unwrap_or_default();
+    if NO_ROOM.contains(&code) {
+        return StoreError::Full(error.message().to_owned());
+    }
+    if code & 0xff == BUSY {
+        return StoreError::Unavailable(format!(
+            "{}: another program holds it (a backup, a SQLite shell); work goes on by itself when that ends",
+            error.message()
+        ));
+    }
+    StoreError::Unavailable(error.to_string())
 }
 
 /// Takes the write lock at the start, so a transaction never fails half-way because a reader became a writer.

@@ -1,6 +1,6 @@
 //! Deriving: what a batch reads before it decides, and the one commit that writes what it decided.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -86,7 +86,9 @@ impl ProfileStore for SqliteStore {
     }
 
     async fn ledger_of(&self, ids: &[CustomerId], since: Timestamp) -> StoreResult<HashMap<CustomerId, LedgerView>> {
-        let ids = hexes(ids.iter().map(CustomerId::as_bytes));
+        // A customer who is asked for twice would have had every message twice.
+        let ids: BTreeSet<&CustomerId> = ids.iter().collect();
+        let ids = hexes(ids.into_iter().map(CustomerId::as_bytes));
         let since = since.as_micros();
         let mut views: HashMap<CustomerId, LedgerView> = HashMap::new();
         for row in &sqlx::query(sql!("last_firings")).bind(&ids).fetch_all(&self.readers).await? {

@@ -1,5 +1,6 @@
 //! The channels against real folders, a real mail server and a real receiver.
 
+mod documented;
 mod mail;
 mod smtp;
 mod webhook;
