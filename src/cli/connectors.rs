@@ -12,6 +12,7 @@ use crate::channels::{EmailConfig, WebhookConfig};
 use crate::config::Config;
 use crate::connectors::SourceKind;
 use crate::domain::clock::Timestamp;
+use crate::domain::event::OPERATOR;
 use crate::pipeline::inside::OWN_SOURCE;
 use crate::stores::listing::{CursorMoved, ListLog, ListStore, SourceCount};
 use crate::stores::sqlite::SqliteFiles;
@@ -75,7 +76,8 @@ async fn sources(files: &SqliteFiles, config: &Config) -> anyhow::Result<Vec<Way
     let quarantined = files.log.quarantine_counts().await?;
     let mut kinds: BTreeMap<String, &'static str> = BTreeMap::new();
     let known = counts.iter().map(|c| &c.source).chain(quarantined.iter().map(|(source, ..)| source));
-    kinds.extend(known.map(|source| (source.clone(), if source == OWN_SOURCE { "rekindle" } else { "gone" })));
+    let is_own = |source: &String| source == OWN_SOURCE || source == OPERATOR;
+    kinds.extend(known.map(|source| (source.clone(), if is_own(source) { "rekindle" } else { "gone" })));
     kinds.extend(config.http.write_keys.iter().map(|key| (key.source.clone(), "http")));
     kinds.extend(config.sources.iter().map(|source| (source.name.clone(), kind(source.kind))));
     let one = |(name, kind): (String, &'static str)| {
@@ -95,6 +97,7 @@ fn kind(kind: SourceKind) -> &'static str {
     match kind {
         SourceKind::Csv => "csv",
         SourceKind::Jsonl => "jsonl",
+        SourceKind::Plugin => "plugin",
     }
 }
 

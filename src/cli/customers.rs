@@ -5,7 +5,7 @@ use std::sync::Arc;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::output::print_json;
+use super::output::{print_json, visible};
 use super::page::Paging;
 use super::{Ended, Listing, local, look};
 use crate::config::Config;
@@ -82,7 +82,7 @@ impl Customers {
                 println!("{}", about(&state, &config)?);
                 println!("\nDeliveries");
                 for d in &deliveries {
-                    let subject = d.action.subject();
+                    let subject = visible(d.action.subject());
                     println!(
                         "  {}  {:<10} {:<8} {:<24} {}",
                         local(d.decided_at, &config),
@@ -137,7 +137,7 @@ pub(super) async fn find(store: &dyn Store, text: &str) -> anyhow::Result<Custom
 
 pub(super) fn name(state: &CustomerState) -> String {
     let part = |key| state.profile.trait_text(key).unwrap_or_default();
-    format!("{} {}", part("first_name"), part("last_name")).trim().to_owned()
+    visible(format!("{} {}", part("first_name"), part("last_name")).trim())
 }
 
 fn net(state: &CustomerState, business: &Business) -> Money {
@@ -187,7 +187,7 @@ fn about(state: &CustomerState, config: &Config) -> anyhow::Result<String> {
     }
     writeln!(text, "\nTraits")?;
     for (key, word) in state.profile.traits.iter().filter(|(_, t)| !t.value.is_null()) {
-        writeln!(text, "  {key:<20} {}", plain(&word.value))?;
+        writeln!(text, "  {:<20} {}", visible(key), plain(&word.value))?;
     }
     writeln!(text, "\nScores")?;
     if state.scores.is_empty() {
@@ -202,5 +202,5 @@ fn about(state: &CustomerState, config: &Config) -> anyhow::Result<String> {
 }
 
 pub(super) fn plain(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+    value.as_str().map_or_else(|| value.to_string(), visible)
 }

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::customers::find;
-use super::output::print_json;
+use super::output::{print_json, visible};
 use super::page::{Moment, Paging, span};
 use super::{Ended, Listing, local, look};
 use crate::config::Config;
@@ -80,7 +80,7 @@ impl Deliveries {
                     return Ok(Ended::Well);
                 }
                 println!("{}  {}", d.id, d.state);
-                println!("  what      {} {}", d.action.channel(), d.action.subject());
+                println!("  what      {} {}", d.action.channel(), visible(d.action.subject()));
                 println!("  rule      {}, action {}", d.rule, d.step);
                 println!("  customer  {}", d.customer);
                 println!("  decided   {}", local(d.decided_at, &config));

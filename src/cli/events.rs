@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::customers::{find, plain};
-use super::output::print_json;
+use super::output::{print_json, visible};
 use super::page::{Moment, Paging, span};
 use super::{Ended, Listing, local, look};
 use crate::config::Config;
@@ -83,7 +83,7 @@ impl Events {
                 if listing.json {
                     print_json(&caused.json(in_json(&found)));
                 } else {
-                    print!("{}", caused.text(&found, &config)?);
+                    println!("{}", caused.text(&found, &config)?.trim_end());
                 }
             }
         }
@@ -136,21 +136,21 @@ impl Caused {
     fn text(&self, found: &FiledEvent, config: &Config) -> Result<String, std::fmt::Error> {
         let mut out = String::new();
         let fact = &found.event.fact;
-        writeln!(out, "{}  {}", found.event.id, fact.name)?;
+        writeln!(out, "{}  {}", found.event.id, visible(&fact.name))?;
         writeln!(out, "  happened    {}", local(fact.occurred_at, config))?;
         writeln!(out, "  arrived     {}", local(fact.received_at, config))?;
         if fact.known_at != fact.received_at {
             writeln!(out, "  known       {}", local(fact.known_at, config))?;
         }
         let imported = if fact.imported { ", imported: it woke no rule" } else { "" };
-        writeln!(out, "  source      {}, message {}{imported}", fact.source, fact.message_id)?;
+        writeln!(out, "  source      {}, message {}{imported}", visible(&fact.source), visible(&fact.message_id))?;
         match (found.event.customer, found.arrived_as) {
             (None, _) => writeln!(out, "  customer    nobody's: it names no one, and is only counted")?,
             (Some(now), Some(then)) if now != then => writeln!(out, "  customer    {now}, arrived as {then}")?,
             (Some(now), _) => writeln!(out, "  customer    {now}")?,
         }
         for identity in &fact.identities {
-            writeln!(out, "  {:<11} {}", identity.kind.as_str(), identity.value)?;
+            writeln!(out, "  {:<11} {}", identity.kind.as_str(), visible(&identity.value))?;
         }
         for (title, fields) in [("Properties", &fact.properties), ("Traits", &fact.traits), ("Context", &fact.context)]
         {
@@ -158,7 +158,7 @@ impl Caused {
                 writeln!(out, "\n{title}")?;
             }
             for (key, value) in fields {
-                writeln!(out, "  {key:<20} {}", plain(value))?;
+                writeln!(out, "  {:<20} {}", visible(key), plain(value))?;
             }
         }
         writeln!(out, "\nWhat it caused")?;

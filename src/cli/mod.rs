@@ -1,7 +1,18 @@
 //! The command line: one file per command. Only this folder speaks to the terminal.
 //!
 //! Exit codes: 0 all well, 1 something was found wrong, 2 the command was used wrongly.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is the folder that speaks to the terminal")]
+
+/// What all commands print by, instead of the standard library's macro of this name: what customers call themselves must not
+/// command an operator's terminal, and no command can forget it. See `output::print`.
+macro_rules! println {
+    () => { $crate::cli::output::print(std::io::stdout(), format_args!("")) };
+    ($($what:tt)*) => { $crate::cli::output::print(std::io::stdout(), format_args!($($what)*)) };
+}
+
+/// The same for standard error.
+macro_rules! eprintln {
+    ($($what:tt)*) => { $crate::cli::output::print(std::io::stderr(), format_args!($($what)*)) };
+}
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
@@ -15,6 +26,8 @@ use crate::domain::clock::Timestamp;
 use crate::domain::diagnostic::Diagnostic;
 use crate::stores::sqlite::{Access, SqliteFiles};
 
+mod backup;
+mod beside;
 mod check;
 mod config;
 mod connectors;
@@ -24,11 +37,18 @@ mod demo;
 mod doctor;
 mod events;
 mod import;
+mod joined;
+mod merges;
 mod models;
 mod output;
 mod page;
 mod past;
+mod plugins;
+mod quarantine;
+mod rebuild;
 mod reference;
+mod replay;
+mod restore;
 mod rules;
 mod run;
 mod segments;
@@ -51,6 +71,7 @@ enum Command {
     Run(run::Run),
     Demo(demo::Demo),
     Import(import::Import),
+    Plugins(plugins::Plugins),
     Check(check::Check),
     Config(config::ConfigCommand),
     Test(test::Test),
@@ -64,8 +85,11 @@ enum Command {
     WhyNot(why_not::WhyNot),
     Connectors(connectors::Connectors),
     Doctor(doctor::Doctor),
+    Backup(backup::Backup),
+    Rebuild(rebuild::Rebuild),
+    Merges(merges::Merges),
     Tasks(tasks::Tasks),
-    Quarantine(tasks::Quarantine),
+    Quarantine(quarantine::Quarantine),
     Reference(reference::Reference),
 }
 
@@ -122,6 +146,7 @@ pub fn main() -> ExitCode {
             Command::Run(command) => command.run().await,
             Command::Demo(command) => command.run().await,
             Command::Import(command) => command.run().await,
+            Command::Plugins(command) => command.run(),
             Command::Check(command) => command.run(),
             Command::Config(command) => command.run(),
             Command::Test(command) => command.run(),
@@ -135,6 +160,9 @@ pub fn main() -> ExitCode {
             Command::WhyNot(command) => command.run().await,
             Command::Connectors(command) => command.run().await,
             Command::Doctor(command) => command.run().await,
+            Command::Backup(command) => command.run().await,
+            Command::Rebuild(command) => command.run().await,
+            Command::Merges(command) => command.run().await,
             Command::Tasks(command) => command.run().await,
             Command::Quarantine(command) => command.run().await,
             Command::Reference(command) => command.run(),
@@ -196,5 +224,16 @@ fn start_logging(json: bool, default: &str) {
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false);
-    if json { builder.json().init() } else { builder.init() }
+    if json {
+        builder.json().init()
+    } else {
+        builder.init()
+    }
+    std::panic::set_hook(Box::new(|panic| {
+        // A message that was put together may hold what a customer typed; one that stands in the code cannot.
+        let words =
+            panic.payload().downcast_ref::<&str>().copied().unwrap_or("its message may hold data and is not shown");
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(place, "a bug: {words}; please report it");
+    }));
 }

@@ -36,6 +36,7 @@ pub(super) async fn context(
         business: Arc::new(business),
         schedules: Vec::new(),
         catch_up: config.schedule.catch_up,
+        doubt: None,
     })
 }
 

@@ -68,7 +68,7 @@ impl Rules {
                 if listing.json {
                     print_json(&view.json());
                 } else {
-                    print!("{}", view.text(&config)?);
+                    println!("{}", view.text(&config)?.trim_end());
                 }
             }
         }

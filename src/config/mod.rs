@@ -180,6 +180,7 @@ impl Config {
         join(&mut self.store.path);
         join(&mut self.files.rules);
         join(&mut self.files.templates);
+        join(&mut self.files.plugins);
         if let Some(EmailConfig::Folder(folder)) = &mut self.email {
             join(&mut folder.path);
         }
@@ -187,6 +188,7 @@ impl Config {
             join(&mut journal.path);
         }
         for source in &mut self.sources {
+            source.plugin_folder.clone_from(&self.files.plugins);
             if let Some(path) = &mut source.path {
                 join(path);
             }

@@ -137,6 +137,10 @@ impl HttpConfig {
 
     pub(super) fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
+        for key in self.write_keys.iter().filter(|key| crate::domain::event::is_reserved(&key.source)) {
+            problems
+                .push(format!("http.write_keys: the source `{}` is rekindle's own; choose another name", key.source));
+        }
         let development =
             |k: &WriteKeyConfig| matches!(&k.key, crate::domain::secret::Secret::Inline(t) if t == DEVELOPMENT_KEY);
         if !self.listen.ip().is_loopback() && self.write_keys.iter().any(development) {
@@ -162,11 +166,17 @@ pub struct FilesConfig {
     pub rules: PathBuf,
     /// The folder of message templates.
     pub templates: PathBuf,
+    /// The folder of plugins.
+    pub plugins: PathBuf,
 }
 
 impl Default for FilesConfig {
     fn default() -> Self {
-        FilesConfig { rules: PathBuf::from("rules"), templates: PathBuf::from("templates") }
+        FilesConfig {
+            rules: PathBuf::from("rules"),
+            templates: PathBuf::from("templates"),
+            plugins: PathBuf::from("plugins"),
+        }
     }
 }
 

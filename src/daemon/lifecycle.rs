@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::Engine;
 use super::disk::Disk;
 use super::health::{Health, listed};
+use super::notify::Notifier;
 use super::supervise::supervised;
 use crate::api::{ApiState, Limits, WriteKey, serve};
 use crate::channels::Channel;
@@ -22,6 +23,8 @@ use crate::stores::sqlite::ballast::Ballast;
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 /// After an error of the store, before the next try.
 const PAUSE: Duration = Duration::from_secs(1);
+/// How often the daemon looks whether a command beside it has appended to the log.
+const NOTICE_EVERY: Duration = Duration::from_secs(1);
 /// How long what is under way may take to finish when the daemon stops, unless told otherwise. Service managers kill after
 /// 30 seconds (containers) or 90 (systemd).
 pub const GRACE: Duration = Duration::from_secs(25);
@@ -65,10 +68,15 @@ impl Engine {
             limits: Limits { drain_timeout: grace.mul_f64(0.8), ..Limits::default() },
             business_name: config.business.name.clone(),
         };
+        let notifier = Notifier::of(environment);
         let workers = tokio_util::task::TaskTracker::new();
         let serving = workers.spawn(serve(listener, state, stop.clone()));
         workers.spawn(self.clone().keep_looking(health.clone(), Disk::new(ballast), stop.clone()));
-        workers.spawn(self.clone().keep_watching(stop.clone()));
+        workers.spawn(self.clone().keep_watching(notifier.clone(), stop.clone()));
+        workers.spawn(self.clone().keep_noticing(stop.clone()));
+        workers.spawn(self.clone().keep_counting(stop.clone()));
+        workers.spawn(self.clone().keep_alive(notifier.clone(), stop.clone()));
+        self.follow_sources(&workers, &health, &stop);
         let (deciding, noted, stopped) = (self.clone(), health.clone(), stop.clone());
         let deciding = move || deciding.clone().keep_deciding(noted.clone(), stopped.clone());
         workers.spawn(supervised(DECIDING.to_owned(), PAUSE, health.clone(), stop.clone(), deciding));
@@ -79,7 +87,9 @@ impl Engine {
                 move || delivering.clone().keep_delivering(channel.clone(), noted.clone(), stopped.clone());
             workers.spawn(supervised(worker, PAUSE, health.clone(), stop.clone(), delivering));
         }
+        notifier.ready(&self.status());
         stop.cancelled().await;
+        notifier.stopping();
         self.desk.close();
         workers.close();
         let finished = async {
@@ -113,6 +123,7 @@ impl Engine {
     async fn keep_deciding(self: Arc<Self>, health: Arc<Health>, stop: CancellationToken) {
         let mut trimmed_at = Timestamp::EPOCH;
         while !stop.is_cancelled() {
+            self.pipeline.metrics.step();
             // Deciding commits whole batches; one that is dropped in the middle is decided again at the next start.
             let decided = tokio::select! {
                 () = stop.cancelled() => return,
@@ -137,6 +148,20 @@ impl Engine {
                 () = stop.cancelled() => {}
                 () = self.arrived.notified() => {}
                 () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    /// An operator's statements are appended by another process, which cannot knock. Two look-ups by key a second.
+    async fn keep_noticing(self: Arc<Self>, stop: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(NOTICE_EVERY) => {}
+            }
+            let (end, position) = tokio::join!(self.pipeline.log.end(), self.pipeline.store.position());
+            if matches!((end, position), (Ok(end), Ok(position)) if end > position) {
+                self.arrived.notify_one();
             }
         }
     }

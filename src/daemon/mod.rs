@@ -28,8 +28,10 @@ use crate::stores::{Log, Store, StoreError};
 use crate::telemetry::Metrics;
 
 mod disk;
+mod follow;
 mod health;
 mod lifecycle;
+mod notify;
 mod reload;
 mod supervise;
 
@@ -123,10 +125,7 @@ impl Engine {
             schedules: schedules(&book, config, &business)?,
             book: Arc::new(book),
             templates: cards,
-            models: Vec::new(),
-            policy: config.contact.policy(business.zone.clone()),
-            business,
-            catch_up: config.schedule.catch_up,
+            ..context_of(config)?
         };
         let parts = PipelineParts {
             unsubscribe: UnsubscribeSigner::new(unsubscribe_secret(&*store).await?),
@@ -141,6 +140,7 @@ impl Engine {
         let pipeline = Arc::new(Pipeline::new(parts, context));
         pipeline.load_models().await?;
         pipeline.recover_deliveries().await?;
+        pipeline.settle_restored().await?;
         let decided = Arc::new(Notify::new());
         let config = config.clone();
         Ok(Engine { pipeline, inbox, diagnostics, config, templates, desk, arrived, decided, tasks, files })
@@ -198,6 +198,21 @@ impl Engine {
         tasks.wait().await;
         files.close().await;
     }
+}
+
+/// What to decide by before any rule is read: whose days, whose money, and the standing orders.
+pub fn context_of(config: &Config) -> anyhow::Result<DecisionContext> {
+    let business = Arc::new(config.business.business().map_err(anyhow::Error::msg)?);
+    Ok(DecisionContext {
+        book: Arc::default(),
+        templates: Default::default(),
+        models: Vec::new(),
+        policy: config.contact.policy(business.zone.clone()),
+        business,
+        schedules: Vec::new(),
+        catch_up: config.schedule.catch_up,
+        doubt: None,
+    })
 }
 
 /// The calendars of the scheduled rules and of the rescoring.

@@ -75,7 +75,11 @@ impl CustomerFacts {
     /// Net revenue so far, in minor units: what was paid for orders known by `then` less what was known to have gone back.
     pub fn net_minor_known_by(&self, then: Timestamp) -> i64 {
         let known = |refunds: &[(Timestamp, i64)]| -> i64 {
-            refunds.iter().filter(|(known_at, _)| *known_at <= then).map(|(_, minor)| minor).sum()
+            refunds
+                .iter()
+                .filter(|(known_at, _)| *known_at <= then)
+                .map(|(_, minor)| *minor)
+                .fold(0, i64::saturating_add)
         };
         let orders = self.orders.iter().filter(|order| order.is_known_by(then));
         orders.map(|order| order.gross_minor - known(&order.refunds)).sum::<i64>() - known(&self.credits)

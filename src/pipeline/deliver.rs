@@ -24,6 +24,7 @@ use crate::domain::delivery::{Delivery, DeliveryState, Doubt, Outcome, next_atte
 use crate::domain::id::{CustomerId, DeliveryId};
 use crate::domain::unsubscribe::Unsubscribe;
 use crate::stores::{CustomerState, LedgerView, Move};
+use crate::telemetry::Stopwatch;
 
 /// How long a worker may hold a delivery. Longer than any channel's own limits, so a lease only runs out for the dead.
 const LEASE: SignedDuration = SignedDuration::from_mins(15);
@@ -195,6 +196,7 @@ impl Pipeline {
         let About { state, ledger } = about;
         let now = self.clock.now();
         let context = self.context();
+        let _in_flight = self.metrics.in_flight(channel.name());
         let step = match state {
             None => {
                 let reason = Some("the customer is no longer known".to_owned());
@@ -204,7 +206,9 @@ impl Pipeline {
                 Admission::Send => {
                     let dispatch = self.dispatch(&delivery, &state, &context, now);
                     let intent = Intent { desk, delivery: delivery.id, clock: &*self.clock };
+                    let since = Stopwatch::start();
                     let outcome = channel.deliver(&dispatch, &intent).await;
+                    self.metrics.attempted(channel.name(), since);
                     after_attempt(&delivery, outcome, self.clock.now())
                 }
                 Admission::Hold { until, why } => {

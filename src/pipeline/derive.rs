@@ -17,6 +17,7 @@ use crate::domain::rule::Trigger;
 use crate::domain::segment::{Signal, Transition};
 use crate::rules::Rule;
 use crate::stores::{Append, Commit, LogRecord};
+use crate::telemetry::Stopwatch;
 
 /// Records in one batch: bounds memory and how long a commit holds the store's writer. Only an import ever has so many
 /// waiting; the fewer batches, the less often a customer's profile is written.
@@ -27,9 +28,13 @@ impl Pipeline {
     pub async fn derive_all(&self, mut progress: impl FnMut(u64)) -> Result<u64, PipelineError> {
         let mut n = 0;
         let mut records = self.log.read_after(self.store.position().await?, MAX_BATCH).await?;
-        while let Some(last) = records.last().map(|r| r.position) {
-            let n_records = records.len() as u64;
-            let (commit, n_fresh) = self.derive_batch(records, last).await?;
+        loop {
+            let parts = cut_at_separation(&mut records);
+            let Some(last) = records.last().map(|r| r.position) else { break };
+            let (n_records, since) = (records.len() as u64, Stopwatch::start());
+            let received_at = records.last().map(|r| r.fact.received_at).unwrap_or_default();
+            let (commit, n_fresh) =
+                if parts { self.derive_separation(records).await? } else { self.derive_batch(records, last).await? };
             // The next batch is read while this one is written.
             let next;
             (next, ()) = tokio::try_join!(self.log.read_after(last, MAX_BATCH), self.store.commit_batch(&commit))?;
@@ -37,6 +42,7 @@ impl Pipeline {
             self.metrics.log_backlog(self.log.end().await?.saturating_sub(last).unsigned_abs());
             self.metrics.events_accepted(n_fresh);
             self.metrics.events_duplicate(n_records - n_fresh);
+            self.metrics.batch_derived(since, received_at, self.clock.now());
             n += n_records;
             progress(n);
         }
@@ -69,18 +75,23 @@ impl Pipeline {
                 wake_by_event(&mut work, customer, id, &fact, now, &context);
             }
         }
+        self.metrics.customers_scored(live.len() as u64);
         for (customer, cause) in live {
             refresh(&mut work, customer, Some(cause), now, &context);
         }
         wake_by_signals(&mut work, now, &context);
-        self.count_decisions(&work.commit);
+        self.count_decisions(&work.commit, &work.tally);
         let mut commit = work.finish();
         commit.position = Some(last);
         Ok((commit, n_fresh))
     }
 
     /// Keeps the first of each message. The same id with another body is no repetition: it is put aside, not dropped.
-    async fn drop_duplicates(&self, records: Vec<LogRecord>, now: Timestamp) -> Result<Vec<LogRecord>, PipelineError> {
+    pub(super) async fn drop_duplicates(
+        &self,
+        records: Vec<LogRecord>,
+        now: Timestamp,
+    ) -> Result<Vec<LogRecord>, PipelineError> {
         let keys: Vec<[u8; 16]> = records.iter().map(|r| r.fact.dedupe_key()).collect();
         let mut known = self.store.known_keys(&keys).await?;
         let mut fresh = Vec::with_capacity(records.len());
@@ -116,15 +127,26 @@ impl Pipeline {
         let ids: HashSet<CustomerId> = identities.values().copied().collect();
         let ids: Vec<CustomerId> = ids.into_iter().collect();
         let states = self.store.load_customers(&ids).await?;
+        let living: Vec<CustomerId> = states.values().map(|s| s.customer).collect();
+        let separations = self.store.separations_of(&living).await?;
         let ledger = if records.iter().any(|r| !r.fact.imported) {
             self.store.ledger_of(&ids, ledger_since(context, now)).await?
         } else {
             HashMap::new()
         };
-        Ok(Workbook::new(identities, states, ledger))
+        let mut work = Workbook::new(identities, states, ledger);
+        work.separations = separations;
+        Ok(work)
     }
 
-    pub(super) fn count_decisions(&self, commit: &Commit) {
+    pub(super) fn count_decisions(&self, commit: &Commit, tally: &Tally) {
+        for ((rule, result), n) in &tally.0 {
+            self.metrics.evaluations(rule, result, *n);
+        }
+        for signal in &commit.signals {
+            self.metrics.signal(&signal.segment, signal.transition.as_str());
+        }
+        self.metrics.customers_merged(commit.merges.len() as u64);
         for firing in &commit.firings {
             self.metrics.firings(&firing.rule, 1);
         }
@@ -132,6 +154,16 @@ impl Pipeline {
             self.metrics.refusals(refusal.reason, 1);
         }
     }
+}
+
+/// A statement that parts two customers looks at everything that is filed before it, so it is a batch of its own and the
+/// batch before it ends there. Whether the records begin with one.
+fn cut_at_separation(records: &mut Vec<LogRecord>) -> bool {
+    let first = records.iter().position(|record| record.fact.separates());
+    if let Some(first) = first {
+        records.truncate(first.max(1));
+    }
+    first == Some(0)
 }
 
 fn wake_by_event(
@@ -171,17 +203,41 @@ fn ask(
     let Some(state) = work.states.get(&customer) else { return };
     let subject = subject(state, event, now, context);
     let decision = decide(rule, &subject, occasion, work.ledger.entry(customer).or_default(), context);
-    note(decision, &mut work.commit, rule);
+    note(decision, &mut work.commit, &mut work.tally, rule);
+}
+
+/// How often which rule said what: to be counted.
+#[derive(Default)]
+pub(super) struct Tally(BTreeMap<(String, &'static str), u64>);
+
+impl Tally {
+    pub(super) fn add(&mut self, rule: &Rule, result: &'static str, n: usize) {
+        *self.0.entry((rule.id.clone(), result)).or_default() += n as u64;
+    }
 }
 
 /// Adds a decision to the commit.
-pub(super) fn note(decision: evaluate::Decision, commit: &mut Commit, rule: &Rule) {
-    if let Some(error) = decision.error {
-        tracing::warn!(rule.id = %rule.id, error = %error, "a rule failed; it did nothing for this customer");
+pub(super) fn note(decision: evaluate::Decision, commit: &mut Commit, tally: &mut Tally, rule: &Rule) {
+    let said_yes = decision.firing.is_some() || !decision.refusals.is_empty();
+    let result = if decision.failed_at.is_some() {
+        "failed"
+    } else if said_yes {
+        "yes"
+    } else {
+        "no"
+    };
+    tally.add(rule, result, 1);
+    if let Some(place) = decision.failed_at {
+        report_failure(rule, &place);
     }
     commit.firings.extend(decision.firing);
     commit.deliveries.extend(decision.deliveries);
     commit.refusals.extend(decision.refusals);
+}
+
+/// Without the cause: a script may have put into it what the customer typed. Whoever asks `why-not` is told.
+pub(super) fn report_failure(rule: &Rule, place: &str) {
+    tracing::warn!(rule.id = %rule.id, place, "a rule failed; it did nothing for this customer");
 }
 
 fn waits_for(rule: &Rule, signal: &Signal) -> bool {
@@ -198,7 +254,7 @@ fn wakes(fact: &Fact, context: &DecisionContext) -> (EventId, bool) {
 }
 
 /// Scores a customer as the batch has left it so far.
-fn refresh(
+pub(super) fn refresh(
     work: &mut Workbook,
     customer: CustomerId,
     cause: Option<EventId>,

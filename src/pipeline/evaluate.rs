@@ -32,8 +32,8 @@ pub struct Decision {
     pub deliveries: Vec<Delivery>,
     /// What was not let through.
     pub refusals: Vec<Refused>,
-    /// The script failed.
-    pub error: Option<String>,
+    /// The script failed, at this place.
+    pub failed_at: Option<String>,
     /// Why it came to nothing before anybody asked whether it may go.
     pub stopped: Option<Stopped>,
 }
@@ -54,7 +54,7 @@ pub enum Stopped {
     Fired,
     /// `when` said no.
     Condition,
-    /// The script failed: [`Decision::error`] says how.
+    /// The script failed: [`Decision::failed_at`] says where.
     Failed,
     /// `then` wants nothing done.
     NothingWanted,
@@ -90,17 +90,19 @@ pub fn decide(
         return decision;
     }
     let evaluation = rule.evaluate(subject);
-    decision.error = evaluation.error;
-    decision.stopped = match (&decision.error, evaluation.matched) {
+    decision.stopped = match (&evaluation.failed_at, evaluation.matched) {
         (Some(_), _) => Some(Stopped::Failed),
         (None, false) => Some(Stopped::Condition),
         (None, true) => evaluation.actions.is_empty().then_some(Stopped::NothingWanted),
     };
+    decision.failed_at = evaluation.failed_at;
     if decision.stopped.is_some() {
         return decision;
     }
     let now = subject.now;
-    let expires_at = occasion.at.plus(rule.card.max_lateness);
+    // What may have gone out at its time is noted, however late it is by now: cooldown and cap count from it.
+    let since = if context.doubt.is_some() { now } else { occasion.at };
+    let expires_at = since.plus(rule.card.max_lateness);
     let firing = Firing {
         id: Firing::id_of(&rule.id, subject.customer, &occasion.name, now),
         rule: rule.id.clone(),
@@ -130,6 +132,10 @@ pub fn decide(
                 decision.refusals.push(refused(&firing, step, refusal));
                 continue;
             }
+        };
+        let (state, reason) = match &context.doubt {
+            None => (state, reason),
+            Some(doubt) => (DeliveryState::Unknown, Some(doubt.to_string())),
         };
         if class == Some(MessageClass::Marketing) {
             contacts.push(due_at);

@@ -28,7 +28,10 @@ mod desk;
 pub mod evaluate;
 pub mod ingest;
 pub mod inside;
+pub mod rebuild;
+mod restored;
 pub mod score;
+pub mod split;
 pub mod sweep;
 pub mod texts;
 mod unify;
@@ -50,6 +53,9 @@ pub struct DecisionContext {
     pub schedules: Vec<(String, Schedule, Option<SignedDuration>)>,
     /// What becomes of ticks that fell into a time when nobody ran.
     pub catch_up: CatchUp,
+    /// What is decided now may have been decided and sent before, by a daemon whose ledger is lost: it becomes `unknown`,
+    /// for this reason, and is not sent.
+    pub doubt: Option<Arc<str>>,
 }
 
 /// The verbs' hands: memory, ways out, and what to decide by.

@@ -22,8 +22,14 @@ use crate::domain::quarantine::Quarantined;
 use crate::domain::score::Scores;
 use crate::domain::segment::Signal;
 
+mod keeping;
 pub mod listing;
 pub mod sqlite;
+
+pub use keeping::{ListedMerge, Merge, OperatorStore, QuarantineFilter, QuarantineStore, Separation, Split};
+
+/// The key in [`ModelStore::meta`] that a restore leaves: why what is decided next may have been sent already.
+pub const RESTORED: &str = "restored";
 
 /// Why memory failed.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -147,8 +153,12 @@ pub struct Commit {
     pub position: Option<i64>,
     /// Handles that now lead to these customers.
     pub identities: Vec<(Identity, CustomerId)>,
-    /// `(absorbed, survivor)`, in this order; events, handles and ledger rows of the absorbed follow.
-    pub merges: Vec<(CustomerId, CustomerId)>,
+    /// In the order in which they happened; events, handles and ledger rows of the absorbed follow.
+    pub merges: Vec<Merge>,
+    /// A merge is taken back: written before everything else.
+    pub split: Option<Split>,
+    /// Who is not to be joined from here on.
+    pub separations: Vec<Separation>,
     /// New customers, and those whose profile changed.
     pub customers: Vec<CustomerState>,
     /// Customers of whom only scores and segments changed.
@@ -361,6 +371,8 @@ pub trait ReadStore: Send + Sync {
     /// Deliveries by rule, channel and state; refusals by rule and reason under the channel `refused`; control groups
     /// under `held out`.
     async fn ledger_counts(&self) -> StoreResult<Vec<LedgerCount>>;
+    /// How many deliveries are due, held, under way or unknown, by channel and state. Costs as little as there are.
+    async fn waiting_deliveries(&self) -> StoreResult<Vec<(String, String, u64)>>;
     /// Tasks for people, newest first.
     async fn open_tasks(&self, max: u32) -> StoreResult<Vec<Task>>;
     /// How many events of each name there are, whoever's they are.
@@ -368,4 +380,4 @@ pub trait ReadStore: Send + Sync {
 }
 
 /// The memory behind the log. One writer at a time; readers beside it.
-pub trait Store: ProfileStore + TickStore + ModelStore + LedgerStore + ReadStore {}
+pub trait Store: ProfileStore + TickStore + ModelStore + LedgerStore + ReadStore + OperatorStore {}

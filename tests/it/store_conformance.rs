@@ -16,7 +16,8 @@ use rekindle::domain::segment::{Signal, Transition};
 use rekindle::stores::listing::{CustomerFilter, EventFilter, FiringFilter, ListStore, SignalFilter};
 use rekindle::stores::sqlite::{Access, SqliteFiles};
 use rekindle::stores::{
-    Append, Commit, CustomerState, DeliveryFilter, Log, Move, Refused, Store, StoreError, StoredModel, TickProgress,
+    Append, Commit, CustomerState, DeliveryFilter, Log, Merge, Move, Refused, Store, StoreError, StoredModel,
+    TickProgress,
 };
 use serde_json::json;
 use tempfile::TempDir;
@@ -50,6 +51,7 @@ every_store!(
     a_delivery_is_leased_to_one_worker_only,
     a_worker_that_lost_its_lease_moves_nothing,
     what_was_under_way_is_found_after_a_restart,
+    what_waits_is_counted_and_what_is_final_is_not,
     ticks_remember_how_far_they_came,
     the_fit_that_decided_then_is_found_again,
     refusals_count_occasions_not_evaluations,
@@ -207,7 +209,7 @@ async fn an_absorbed_customer_leads_on_to_the_survivor(memory: Memory) {
     };
     memory.store.commit_batch(&begin).await.unwrap();
     for (absorbed, survivor) in [(&b, &a), (&a, &c)] {
-        let merges = vec![(absorbed.customer, survivor.customer)];
+        let merges = vec![Merge { absorbed: absorbed.customer, survivor: survivor.customer, position: 1 }];
         memory.store.commit_batch(&Commit { merges, ..Commit::default() }).await.unwrap();
     }
     assert_eq!(memory.store.find_identities(std::slice::from_ref(&handle)).await.unwrap()[&handle], c.customer);
@@ -278,6 +280,40 @@ async fn what_was_under_way_is_found_after_a_restart(memory: Memory) {
     assert_eq!(memory.store.abandoned_deliveries(Some(at(64))).await.unwrap()[0].id, delivery.id);
     memory.store.apply_moves(&[Move::Commit { delivery: delivery.id, at: at(4) }]).await.unwrap();
     assert_eq!(memory.store.abandoned_deliveries(None).await.unwrap()[0].state, DeliveryState::Committing);
+}
+
+async fn what_waits_is_counted_and_what_is_final_is_not(memory: Memory) {
+    let delivery = with_one_delivery(&memory).await;
+    let check = async |expected: &[(&str, u64)]| {
+        let found = memory.store.waiting_deliveries().await.unwrap();
+        let expected: Vec<_> =
+            expected.iter().map(|(state, n)| ("email".to_owned(), (*state).to_owned(), *n)).collect();
+        assert_eq!(found, expected);
+    };
+    check(&[("due", 1)]).await;
+    memory.store.claim_deliveries("email", at(3), at(63), 10).await.unwrap();
+    check(&[("leased", 1)]).await;
+    memory.store.apply_moves(&[Move::Commit { delivery: delivery.id, at: at(4) }]).await.unwrap();
+    check(&[("committing", 1)]).await;
+    let Move::Settle { attempt, receipt, .. } = sent(&delivery, 5) else { unreachable!() };
+    let reason = Some("nobody knows".to_owned());
+    let unknown = Move::Settle {
+        delivery: delivery.id,
+        state: DeliveryState::Unknown,
+        due_at: None,
+        reason,
+        receipt,
+        attempt,
+        at: at(5),
+    };
+    memory.store.apply_moves(&[unknown]).await.unwrap();
+    check(&[("unknown", 1)]).await;
+    let other = decided(delivery.customer, "rule", "event:2", 6);
+    memory.store.commit_batch(&other).await.unwrap();
+    memory.store.claim_deliveries("email", at(7), at(63), 10).await.unwrap();
+    let commit = Move::Commit { delivery: other.deliveries[0].id, at: at(7) };
+    memory.store.apply_moves(&[commit, sent(&other.deliveries[0], 8)]).await.unwrap();
+    check(&[("unknown", 1)]).await;
 }
 
 async fn ticks_remember_how_far_they_came(memory: Memory) {

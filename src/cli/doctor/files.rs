@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use super::Check;
 use crate::cli::output::grouped;
 use crate::config::Config;
-use crate::stores::sqlite::{FileHealth, examine, holder};
+use crate::stores::sqlite::{FileHealth, holder, look_through};
 
 /// Less than this share of the disk free is worth a word: the store needs room to make room.
 const LOW_PERCENT: u64 = 10;
@@ -64,7 +64,7 @@ fn space(path: &Path) -> Option<(u64, u64)> {
 
 /// Shape and soundness of both files.
 pub(super) async fn sound(config: &Config) -> Vec<Check> {
-    match examine(&config.store.path).await {
+    match look_through(&config.store.path).await {
         Ok(files) => files.iter().map(one_file).collect(),
         Err(error) => {
             let remedy = "restore the folder from a backup; nothing can be decided on what is there";

@@ -13,7 +13,6 @@ use crate::domain::customer::{Identity, IdentityKind};
 use crate::domain::event::{Event, Fact, names};
 use crate::domain::known_event::{KNOWN_EVENTS, KnownEvent};
 use crate::domain::profile::{DIMENSION, Profile};
-use crate::rules::COMMON_EVENTS;
 
 const INTO_TEXT: &str = "writing into a text cannot fail";
 
@@ -39,7 +38,7 @@ pub(super) fn render(missing: &mut Vec<String>) -> String {
             None => missing.push(format!("event `{name}` (src/domain/known_event.rs)")),
         }
     }
-    let others: Vec<String> = COMMON_EVENTS.iter().map(|name| format!("`{name}`")).collect();
+    let others: Vec<String> = names::COMMON.iter().map(|name| format!("`{name}`")).collect();
     writeln!(
         text,
         "\n## Names that `check` knows\n\nThese have no meaning of their own. `check` knows that shops send them, and asks \

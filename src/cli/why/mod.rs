@@ -47,7 +47,7 @@ impl Why {
         if self.listing.json {
             print_json(&answer.json());
         } else {
-            print!("{}", answer.text(&config)?);
+            println!("{}", answer.text(&config)?.trim_end());
         }
         Ok(Ended::Well)
     }

@@ -46,7 +46,7 @@ impl WhyNot {
         if self.listing.json {
             print_json(&answer.json());
         } else {
-            print!("{}", answer.text(&config)?);
+            println!("{}", answer.text(&config)?.trim_end());
         }
         Ok(if answer.stop.is_mistake() { Ended::FoundWrong } else { Ended::Well })
     }

@@ -2,6 +2,7 @@
 
 use super::Stop;
 use crate::cli::local;
+use crate::cli::output::visible;
 use crate::cli::rules::length;
 use crate::config::Config;
 use crate::domain::clock::Timestamp;
@@ -132,7 +133,7 @@ impl Met<'_> {
             }
             Stopped::Fired => Stop::new("already_fired", "it has fired on this occasion", "another occasion"),
             Stopped::Failed => {
-                let error = self.decision.error.clone().unwrap_or_default();
+                let error = self.rule.evaluate(self.subject).error.unwrap_or_default();
                 let part = book.why_no(self.rule, self.subject).filter(|no| no.error.is_some());
                 let change = "the script must not fail for this customer; a missing value needs `??`";
                 Stop::new("script_error", error, change).at(part)
@@ -186,7 +187,8 @@ impl Met<'_> {
             (format!("consent was withdrawn: {}", words.join(", ")), "the customer must consent again".to_owned())
         } else if is(Refusal::Suppressed) {
             let word = profile.suppression.as_ref();
-            let why = word.map_or_else(String::new, |word| format!("{} ({})", word.reason, self.local(word.stamp.0)));
+            let why = word
+                .map_or_else(String::new, |word| format!("{} ({})", visible(&word.reason), self.local(word.stamp.0)));
             (format!("nothing may be sent to this customer: {why}"), "an `Unsuppressed` event".to_owned())
         } else if is(Refusal::NoAddress) {
             ("no usable email address is known".to_owned(), "an event that states the trait `email`".to_owned())

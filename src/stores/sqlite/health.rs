@@ -28,7 +28,7 @@ pub struct Holder {
 }
 
 /// Looks through both files. Reads all of them: seconds for each gigabyte.
-pub async fn examine(dir: &Path) -> StoreResult<Vec<FileHealth>> {
+pub async fn look_through(dir: &Path) -> StoreResult<Vec<FileHealth>> {
     let files =
         [("log.db", sqlx::migrate!("migrations/sqlite/log")), ("store.db", sqlx::migrate!("migrations/sqlite/store"))];
     let mut found = Vec::new();

@@ -21,6 +21,7 @@ use crate::domain::clock::Timestamp;
 
 pub mod ballast;
 mod cache;
+mod copy;
 mod health;
 mod ledger;
 mod listing;
@@ -28,7 +29,11 @@ mod log;
 mod merges;
 mod profiles;
 mod reading;
+mod rebuilt;
 mod ticks;
+
+pub use copy::{Copied, copy_log, copy_store, doubt_what_was_due, examine};
+pub use rebuilt::{Difference, compare, take_over};
 
 /// The text of `sql/NAME.sql`.
 macro_rules! sql {
@@ -38,7 +43,7 @@ macro_rules! sql {
 }
 pub(crate) use sql;
 
-pub use health::{FileHealth, Holder, examine, holder};
+pub use health::{FileHealth, Holder, holder, look_through};
 
 /// How the folder is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +52,9 @@ pub enum Access {
     Own,
     /// To look, beside a daemon or without one.
     Look,
+    /// To write a little, beside a daemon or without one: an operator's statements, a task that is done. Every write is
+    /// short and waits for SQLite's own lock; the files are neither created nor migrated.
+    Beside,
 }
 
 /// `store.db`.
@@ -79,8 +87,8 @@ impl SqliteFiles {
     pub async fn open(dir: &Path, access: Access) -> StoreResult<Self> {
         let lock = match access {
             Access::Own => Some(lock(dir)?),
-            Access::Look if dir.join("store.db").exists() => None,
-            Access::Look => {
+            Access::Look | Access::Beside if dir.join("store.db").exists() => None,
+            Access::Look | Access::Beside => {
                 let help = "check `[store] path`, or start with `rekindle run`, `import` or `demo`";
                 return Err(StoreError::Open(format!("there is no rekindle data in {}; {help}", dir.display())));
             }
@@ -90,6 +98,9 @@ impl SqliteFiles {
         if access == Access::Own {
             migrate(&sqlx::migrate!("migrations/sqlite/log"), &log_writer, &dir.join("log.db")).await?;
             migrate(&sqlx::migrate!("migrations/sqlite/store"), &writer, &dir.join("store.db")).await?;
+        } else {
+            same_shape(&sqlx::migrate!("migrations/sqlite/log"), &log_readers, &dir.join("log.db")).await?;
+            same_shape(&sqlx::migrate!("migrations/sqlite/store"), &readers, &dir.join("store.db")).await?;
         }
         let cache = if access == Access::Own { Cache::of_the_owner() } else { Cache::default() };
         Ok(SqliteFiles {
@@ -114,6 +125,22 @@ impl SqliteFiles {
             pool.close().await;
         }
     }
+}
+
+/// Keeps everybody else from owning a folder for as long as it lives.
+#[derive(Debug)]
+pub struct Held {
+    _lock: File,
+}
+
+/// Holds the folder without opening it; `None` while a daemon (or an import) has it.
+pub fn hold(dir: &Path) -> Option<Held> {
+    lock(dir).ok().map(|lock| Held { _lock: lock })
+}
+
+/// Whether a daemon (or an import) has the folder. It may be gone a moment later, or another may have come.
+pub fn is_owned(dir: &Path) -> bool {
+    lock(dir).is_err()
 }
 
 fn lock(dir: &Path) -> StoreResult<File> {
@@ -147,6 +174,7 @@ async fn open_file(path: &Path, access: Access) -> StoreResult<(SqlitePool, Sqli
     let writer_options = match access {
         Access::Own => base.clone().create_if_missing(true).journal_mode(SqliteJournalMode::Wal),
         Access::Look => base.clone().read_only(true),
+        Access::Beside => base.clone(),
     };
     let writer = SqlitePoolOptions::new()
         .max_connections(1)
@@ -175,6 +203,24 @@ async fn migrate(migrator: &sqlx::migrate::Migrator, pool: &SqlitePool, path: &P
             e => format!("{} cannot be brought to this version's shape: {e}", path.display()),
         })
     })
+}
+
+/// Only the owner migrates; whoever comes beside it must find the shape that this version knows.
+async fn same_shape(migrator: &sqlx::migrate::Migrator, pool: &SqlitePool, path: &Path) -> StoreResult<()> {
+    let found: Option<i64> = sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations").fetch_one(pool).await?;
+    let ours = migrator.iter().map(|m| m.version).max();
+    match found.cmp(&ours) {
+        std::cmp::Ordering::Equal => Ok(()),
+        std::cmp::Ordering::Less => Err(StoreError::Open(format!(
+            "{} was written by an older rekindle; start this version once with `rekindle run`, which brings it up",
+            path.display()
+        ))),
+        std::cmp::Ordering::Greater => Err(StoreError::Open(format!(
+            "{} was written by a newer rekindle (migration {} is unknown to this one); use that version or newer",
+            path.display(),
+            found.unwrap_or_default()
+        ))),
+    }
 }
 
 impl Store for SqliteStore {}

@@ -107,9 +107,10 @@ impl ProfileStore for SqliteStore {
     }
 
     async fn commit_batch(&self, commit: &Commit) -> StoreResult<()> {
-        let merged = commit.merges.iter().map(|(absorbed, _)| absorbed);
+        let merged = commit.merges.iter().map(|m| &m.absorbed);
+        let split = commit.split.iter().flat_map(|split| split.members.iter().map(|(id, ..)| id));
         let changed = commit.customers.iter().chain(&commit.judged).map(|c| &c.customer);
-        let before = self.cache.forget(changed.chain(merged));
+        let before = self.cache.forget(changed.chain(merged).chain(split));
         let mut tx = begin(&self.writer).await?;
         let n_text = write_profiles(&mut tx, commit, &before).await?;
         write_decisions(&mut tx, commit).await?;
@@ -120,8 +121,11 @@ impl ProfileStore for SqliteStore {
             set_meta(&mut tx, "position", &position.to_string()).await?;
         }
         tx.commit().await?;
+        if !commit.separations.is_empty() {
+            self.cache.note_separated(None);
+        }
         let living = commit.customers.iter().zip(n_text);
-        let living = living.filter(|(c, _)| !commit.merges.iter().any(|(absorbed, _)| *absorbed == c.customer));
+        let living = living.filter(|(c, _)| !commit.merges.iter().any(|m| m.absorbed == c.customer));
         self.cache.learn(living.map(|(c, n_text)| (c.clone(), n_text)));
         let judged = commit.judged.iter().filter_map(|c| Some((c.clone(), before.n_text(c.customer)?)));
         self.cache.learn(judged);
@@ -164,6 +168,9 @@ impl SqliteStore {
 /// customer's profile is.
 async fn write_profiles(tx: &mut Transaction<'_, Sqlite>, commit: &Commit, before: &Before) -> StoreResult<Vec<usize>> {
     write_events(tx, &commit.events).await?;
+    if let Some(split) = &commit.split {
+        super::merges::split(tx, split).await?;
+    }
     let n_text = write_customers(tx, &commit.customers).await?;
     write_judgements(tx, commit, before).await?;
     if !commit.identities.is_empty() {
@@ -172,6 +179,7 @@ async fn write_profiles(tx: &mut Transaction<'_, Sqlite>, commit: &Commit, befor
         sqlx::query(sql!("link_identities")).bind(json(&rows)).execute(&mut **tx).await?;
     }
     super::merges::write(tx, &commit.merges).await?;
+    super::merges::separate(tx, &commit.separations).await?;
     Ok(n_text)
 }
 

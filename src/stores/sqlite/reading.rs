@@ -58,8 +58,9 @@ impl ReadStore for SqliteStore {
     }
 
     async fn refusals_of(&self, customer: CustomerId) -> StoreResult<Vec<(String, u32, String, u64, Timestamp)>> {
-        let query =
-            sqlx::query("SELECT rule, step, reason, n, last_at FROM refusals WHERE customer = $1 ORDER BY 1, 2, 3");
+        let query = sqlx::query(
+            "SELECT rule, step, reason, sum(n) AS n, max(last_at) AS last_at FROM refusals WHERE customer = $1 GROUP BY 1, 2, 3 ORDER BY 1, 2, 3",
+        );
         let rows = query.bind(&customer.as_bytes()[..]).fetch_all(&self.readers).await?;
         rows.iter()
             .map(|row| {
@@ -89,6 +90,12 @@ impl ReadStore for SqliteStore {
         let rows: Vec<(String, String, String, i64)> =
             sqlx::query_as(sql!("ledger_counts")).fetch_all(&self.readers).await?;
         Ok(rows.into_iter().map(|(rule, channel, what, n)| (rule, channel, what, n.cast_unsigned())).collect())
+    }
+
+    async fn waiting_deliveries(&self) -> StoreResult<Vec<(String, String, u64)>> {
+        let rows: Vec<(String, String, i64)> =
+            sqlx::query_as(sql!("waiting_deliveries")).fetch_all(&self.readers).await?;
+        Ok(rows.into_iter().map(|(channel, state, n)| (channel, state, n.cast_unsigned())).collect())
     }
 
     async fn open_tasks(&self, max: u32) -> StoreResult<Vec<Task>> {

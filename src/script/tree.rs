@@ -4,21 +4,21 @@
 use rhai::{AST, ASTFlags, ASTNode, Expr, FnAccess, FnCallExpr, Position, Stmt};
 
 /// One function of a file.
-pub(super) struct Function {
-    pub(super) name: String,
-    pub(super) params: Vec<String>,
-    pub(super) is_private: bool,
+pub(crate) struct Function {
+    pub(crate) name: String,
+    pub(crate) params: Vec<String>,
+    pub(crate) is_private: bool,
     /// Of its name.
-    pub(super) at: Position,
+    pub(crate) at: Position,
     /// Of its body.
     span: (Position, Position),
     /// Only this function's statements can be reached from this tree.
-    pub(super) tree: AST,
+    pub(crate) tree: AST,
 }
 
 impl Function {
     /// A closure: part of the function that it is written in.
-    pub(super) fn is_anonymous(&self) -> bool {
+    pub(crate) fn is_anonymous(&self) -> bool {
         self.name.starts_with("anon$")
     }
 
@@ -28,7 +28,7 @@ impl Function {
 }
 
 /// The functions of `tree`, in the order of the file.
-pub(super) fn functions(tree: &AST, text: &str) -> Vec<Function> {
+pub(crate) fn functions(tree: &AST, text: &str) -> Vec<Function> {
     let one = |def: &rhai::Shared<rhai::ScriptFuncDef>| {
         let mut only = tree.clone();
         only.clear_statements();
@@ -49,7 +49,7 @@ pub(super) fn functions(tree: &AST, text: &str) -> Vec<Function> {
 }
 
 /// The function that a closure is written in; the function itself for any other.
-pub(super) fn home<'a>(functions: &'a [Function], function: &'a Function) -> &'a Function {
+pub(crate) fn home<'a>(functions: &'a [Function], function: &'a Function) -> &'a Function {
     if !function.is_anonymous() {
         return function;
     }
@@ -74,20 +74,20 @@ fn name_position(text: &str, name: &str, body: Position) -> Position {
 }
 
 /// One step of a chain, with whether it was taken with `?.` or `?[`.
-pub(super) enum Step<'a> {
+pub(crate) enum Step<'a> {
     Property(&'a str),
     Method(&'a FnCallExpr),
     Index(&'a Expr),
 }
 
-pub(super) struct Link<'a> {
-    pub(super) step: Step<'a>,
-    pub(super) at: Position,
-    pub(super) is_guarded: bool,
+pub(crate) struct Link<'a> {
+    pub(crate) step: Step<'a>,
+    pub(crate) at: Position,
+    pub(crate) is_guarded: bool,
 }
 
 /// `root.a.b(c)[d]` → the root and its links; `None` for anything else.
-pub(super) fn chain(expr: &Expr) -> Option<(&Expr, Vec<Link<'_>>)> {
+pub(crate) fn chain(expr: &Expr) -> Option<(&Expr, Vec<Link<'_>>)> {
     let (Expr::Dot(pair, flags, _) | Expr::Index(pair, flags, _)) = expr else { return None };
     let mut links = Vec::new();
     let mut by_index = matches!(expr, Expr::Index(..));
@@ -123,7 +123,7 @@ fn link(expr: &Expr, by_index: bool, is_guarded: bool) -> Link<'_> {
 }
 
 /// Whether the last node of `path` continues the chain that the node before it is part of.
-pub(super) fn continues_a_chain(path: &[ASTNode<'_>]) -> bool {
+pub(crate) fn continues_a_chain(path: &[ASTNode<'_>]) -> bool {
     let [.., ASTNode::Expr(parent), ASTNode::Expr(node)] = path else { return false };
     match parent {
         Expr::Dot(pair, ..) => std::ptr::eq(&raw const pair.rhs, std::ptr::from_ref(*node)),
@@ -135,7 +135,7 @@ pub(super) fn continues_a_chain(path: &[ASTNode<'_>]) -> bool {
 }
 
 /// A function or operator call, as a statement or inside an expression.
-pub(super) fn call<'a>(node: &ASTNode<'a>) -> Option<(&'a FnCallExpr, Position)> {
+pub(crate) fn call<'a>(node: &ASTNode<'a>) -> Option<(&'a FnCallExpr, Position)> {
     match node {
         ASTNode::Expr(Expr::FnCall(call, at)) | ASTNode::Stmt(Stmt::FnCall(call, at)) => Some((call, *at)),
         _ => None,
@@ -143,12 +143,12 @@ pub(super) fn call<'a>(node: &ASTNode<'a>) -> Option<(&'a FnCallExpr, Position)>
 }
 
 /// The text of a text constant.
-pub(super) fn text(expr: &Expr) -> Option<&str> {
+pub(crate) fn text(expr: &Expr) -> Option<&str> {
     if let Expr::StringConstant(text, _) = expr { Some(text.as_str()) } else { None }
 }
 
 /// The name of a plain variable.
-pub(super) fn variable(expr: &Expr) -> Option<&str> {
+pub(crate) fn variable(expr: &Expr) -> Option<&str> {
     if let Expr::Variable(variable, ..) = expr
         && variable.2.is_empty()
     {

@@ -7,28 +7,28 @@ use crate::script::failure::line_and_column;
 
 /// The problems of one file.
 #[derive(Debug)]
-pub(super) struct Findings {
+pub(crate) struct Findings {
     file: String,
     list: Vec<Diagnostic>,
 }
 
 impl Findings {
-    pub(super) fn new(file: &str) -> Self {
+    pub(crate) fn new(file: &str) -> Self {
         Findings { file: file.to_owned(), list: Vec::new() }
     }
 
     /// Not taken over.
-    pub(super) fn error(&mut self, at: Position, message: impl Into<String>, help: Option<String>) {
+    pub(crate) fn error(&mut self, at: Position, message: impl Into<String>, help: Option<String>) {
         self.push(Diagnostic::error(self.file.clone(), message), at, help);
     }
 
     /// Works, but hardly as meant.
-    pub(super) fn warning(&mut self, at: Position, message: impl Into<String>, help: Option<String>) {
+    pub(crate) fn warning(&mut self, at: Position, message: impl Into<String>, help: Option<String>) {
         self.push(Diagnostic::warning(self.file.clone(), message), at, help);
     }
 
     /// One that another part has put into words already.
-    pub(super) fn add(&mut self, diagnostic: Diagnostic) {
+    pub(crate) fn add(&mut self, diagnostic: Diagnostic) {
         self.list.push(diagnostic);
     }
 
@@ -43,12 +43,12 @@ impl Findings {
         });
     }
 
-    pub(super) fn has_errors(&self) -> bool {
+    pub(crate) fn has_errors(&self) -> bool {
         self.list.iter().any(|d| d.severity == Severity::Error)
     }
 
     /// All of them, in the order of the file, each once.
-    pub(super) fn into_sorted(mut self) -> Vec<Diagnostic> {
+    pub(crate) fn into_sorted(mut self) -> Vec<Diagnostic> {
         self.list.sort_by(|a, b| (a.line, a.column, &a.message).cmp(&(b.line, b.column, &b.message)));
         self.list.dedup();
         self.list
@@ -56,7 +56,7 @@ impl Findings {
 }
 
 /// "did you mean", else what there is to choose from.
-pub(super) fn suggest<'a>(word: &str, known: impl IntoIterator<Item = &'a str> + Clone) -> Option<String> {
+pub(crate) fn suggest<'a>(word: &str, known: impl IntoIterator<Item = &'a str> + Clone) -> Option<String> {
     if let Some(near) = did_you_mean(word, known.clone()) {
         return Some(format!("did you mean `{near}`?"));
     }

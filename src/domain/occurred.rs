@@ -1,12 +1,21 @@
 //! When an event happened, by a clock that may be wrong.
 //!
+//! | stated | over HTTP | in a file |
+//! |---|---|---|
+//! | a day or less ahead | the instant of arrival | the instant of reading |
+//! | further ahead | put aside, `bad_time` | put aside, `bad_time` |
+//! | before | 2000: put aside, `bad_time` | 1971: put aside, `bad_time` |
+//!
+//! The newest statement about a customer holds, and the last order is the one with the latest instant: one event of the
+//! year 2100 would hold for ever. Broken clocks and empty columns say 1970; shops' real history may begin before 2000.
+//!
 //! A device says when the event happened and when it sent it, both by its own clock; we know when we received it by ours.
 //! The distance between the first two is right even if the clock is not, so `occurred = received − (sent − stated)`.
 
 use jiff::SignedDuration;
 use jiff::tz::TimeZone;
 
-use crate::domain::clock::Timestamp;
+use super::clock::Timestamp;
 
 /// A difference above this is no wrong clock: somebody replays what was recorded earlier.
 const SKEW_MAX: SignedDuration = SignedDuration::from_hours(24);
@@ -14,10 +23,12 @@ const SKEW_MAX: SignedDuration = SignedDuration::from_hours(24);
 const AHEAD_MAX: SignedDuration = SignedDuration::from_hours(24);
 /// 2000-01-01T00:00:00Z. Before it lie the defaults of broken clocks: 1970, 1980, 1999.
 const EARLIEST: Timestamp = Timestamp::from_micros(946_684_800 * 1_000_000);
+/// 1971-01-01T00:00:00Z. Before it lie zero, in any zone and any unit, and the dates that spreadsheets make of it.
+const EARLIEST_IN_FILES: Timestamp = Timestamp::from_micros(31_536_000 * 1_000_000);
 
 /// When it happened: `stated` corrected by the sender's skew; `received_at` where nothing is stated; never later than
 /// `received_at`. `Err` says why the instant cannot be right.
-pub(super) fn occurred_at(
+pub fn occurred_at(
     stated: Option<Timestamp>,
     sent_at: Option<Timestamp>,
     received_at: Timestamp,
@@ -34,8 +45,22 @@ pub(super) fn occurred_at(
     Ok(occurred_at)
 }
 
+/// When it happened, of an event that stands in a file: as stated, never later than `read_at`. `Err` says why the instant
+/// cannot be right.
+pub fn in_file(stated: Timestamp, read_at: Timestamp) -> Result<Timestamp, String> {
+    if stated.since(read_at) > AHEAD_MAX {
+        return Err(format!(
+            "{stated} is more than a day ahead; correct the date, or import the row when its day has come"
+        ));
+    }
+    if stated < EARLIEST_IN_FILES {
+        return Err(format!("{stated} is before 1971, as an empty date becomes; state when it happened"));
+    }
+    Ok(stated.min(read_at))
+}
+
 /// Reads ISO 8601: an instant with an offset, or a date with or without time, which is then UTC.
-pub(super) fn parse(text: &str) -> Option<Timestamp> {
+pub fn parse(text: &str) -> Option<Timestamp> {
     let text = text.trim();
     let without_offset = || {
         let civil: jiff::civil::DateTime = text.parse().ok()?;
@@ -79,6 +104,21 @@ mod tests {
         check("1999-12-31T23:59:59Z", "", None);
         check("1970-01-01T00:00:00Z", "2026-03-01T12:00:00Z", None);
         check("2000-01-01T00:00:00Z", "", Some("2000-01-01T00:00:00Z"));
+    }
+
+    #[test]
+    fn a_file_may_hold_history_but_neither_the_zero_of_a_clock_nor_the_future() {
+        const READ: &str = "2026-03-01T12:00:00Z";
+        let check = |stated: &str, expected: Option<&str>| {
+            let found = in_file(parse(stated).unwrap(), parse(READ).unwrap()).ok();
+            assert_eq!(found, expected.map(|text| parse(text).unwrap()), "{stated}");
+        };
+        check("1997-01-01T00:00:00Z", Some("1997-01-01T00:00:00Z"));
+        check("1970-01-01T00:00:00Z", None);
+        check("1899-12-30T00:00:00Z", None);
+        check("2026-03-02T11:00:00Z", Some(READ));
+        check("2026-03-02T12:00:01Z", None);
+        check("2100-01-01T00:00:00Z", None);
     }
 
     #[test]
