@@ -52,7 +52,35 @@ fn look_up<'a>(keys: &'a [WriteKey], offered: &str) -> Option<&'a str> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn no_header_but_one_with_a_known_key_lets_anybody_in(
+            scheme in "(?i)(basic|bearer|digest|)", rest in "[ -~\u{80}-\u{ff}]{0,40}", name in "[ -~]{0,12}",
+        ) {
+            let keys = [WriteKey { key: "a-key-that-no-soup-has".to_owned(), source: "web".to_owned() }];
+            let encoded = BASE64.encode(&name);
+            for text in [format!("{scheme} {rest}"), format!("{scheme} {encoded}"), rest.clone()] {
+                let mut headers = HeaderMap::new();
+                if let Ok(value) = header::HeaderValue::from_bytes(text.as_bytes()) {
+                    headers.insert(header::AUTHORIZATION, value);
+                }
+                prop_assert!(source(&keys, &headers, None).is_err());
+                prop_assert_eq!(source(&keys, &headers, Some("a-key-that-no-soup-has")).is_ok(), user_offered(&text).is_none());
+            }
+        }
+    }
+
+    /// What basic authentication in this header offers before the body is asked.
+    fn user_offered(text: &str) -> Option<String> {
+        let text = std::str::from_utf8(text.as_bytes()).ok().filter(|text| text.is_ascii())?;
+        let (scheme, credentials) = text.trim().split_once(' ')?;
+        let name = scheme.eq_ignore_ascii_case("basic").then(|| user_name(credentials)).flatten()?;
+        (!name.is_empty()).then_some(name)
+    }
 
     #[test]
     fn the_first_key_offered_decides_and_a_missing_colon_is_forgiven() {

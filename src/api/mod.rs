@@ -17,7 +17,6 @@ mod call;
 mod error;
 mod health;
 mod in_progress;
-mod occurred;
 mod server;
 mod tracking;
 mod unsubscribe;
@@ -38,7 +37,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::domain::clock::Clock;
 use crate::domain::unsubscribe::UnsubscribeSigner;
 use crate::pipeline::ingest::{Intake, IntakeError};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Stopwatch};
 
 use error::ApiError;
 use in_progress::InProgress;
@@ -152,7 +151,7 @@ fn router(state: Arc<ApiState>, draining: CancellationToken, in_progress: InProg
 
 /// Around every request: counts it, and turns it away while the daemon stops.
 async fn watch(State(doors): State<Doors>, request: Request, next: Next) -> Response {
-    let route = route_of(request.uri().path());
+    let (route, since) = (route_of(request.uri().path()), Stopwatch::start());
     let _until_answered = doors.in_progress.begin(route);
     let mut response = match turned_away(&doors, route, request.method()) {
         Some(error) => error.into_response(),
@@ -166,7 +165,7 @@ async fn watch(State(doors): State<Doors>, request: Request, next: Next) -> Resp
         // the answer; without it a browser takes a success for a failure and sends again.
         response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     }
-    doors.state.metrics.http_request(route, response.status().as_u16());
+    doors.state.metrics.http_request(route, response.status().as_u16(), since);
     response
 }
 

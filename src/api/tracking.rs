@@ -3,9 +3,8 @@
 //! - Only what is wrong as a whole is refused: no JSON, too large, no key, or no room now. Everything else is answered
 //!   with exactly 200 (some libraries take 202 for a failure), and an item that cannot be used is put into quarantine in
 //!   the same commit as the good ones around it. A library would throw a refused batch away, good items and all.
-//! - An item is judged alone: in a batch, a number like `1e400`, half of a surrogate pair or values nested deeper than 128
-//!   spoil their own item only. Text with NUL is put aside too, since not every store can keep it. Of a key that is
-//!   stated twice the last one counts.
+//! - An item is judged alone: in a batch, a number like `1e400`, half of a surrogate pair, values nested too deep or a text
+//!   with NUL spoil their own item only (`src/domain/foreign.rs`). Of a key that is stated twice the last one counts.
 //! - An item without `messageId` gets one from its text, its place and the instant of its arrival. It is stable from
 //!   here on, but an item that is sent twice then counts twice: there is nothing to recognise it by.
 
@@ -18,12 +17,15 @@ use axum::response::{IntoResponse, Response};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::call::{Call, Envelope, Kind, Unusable};
+use super::call::{Call, Envelope};
 use super::error::ApiError;
-use super::{Doors, auth, body, call, occurred};
+use super::{Doors, auth, body, call};
 use crate::domain::clock::Timestamp;
 use crate::domain::event::Fact;
+use crate::domain::foreign::{self, Unusable};
 use crate::domain::id::short_hash;
+use crate::domain::message::{self, Kind};
+use crate::domain::occurred;
 use crate::domain::quarantine::Quarantined;
 
 /// How much of a record quarantine keeps.
@@ -98,7 +100,8 @@ impl<'a> Sorted<'a> {
         let sent_at = fields.get("sentAt").and_then(|raw| serde_json::from_str::<String>(raw.get()).ok());
         self.envelope.sent_at = sent_at.as_deref().and_then(occurred::parse);
         if let Some(raw) = fields.get("context").filter(|raw| raw.get() != "null") {
-            match parse_object(raw.get()) {
+            let context = parse_object(raw.get());
+            match context.and_then(|context| foreign::check(&context).map(|()| context)) {
                 Ok(mut context) => {
                     context.remove("traits");
                     self.envelope.context = context;
@@ -119,28 +122,30 @@ impl<'a> Sorted<'a> {
 
     /// `kind` is `None` in a batch, where each item states its own.
     fn take(&mut self, kind: Option<Kind>, raw: &str, place: usize) {
-        let mut message_id = derived_id(raw, self.envelope.received_at, place);
-        match self.read(kind, raw, &mut message_id) {
+        let mut stated = None;
+        match self.read(kind, raw, place, &mut stated) {
             Ok(fact) => self.facts.push(fact),
-            Err(why) => self.put_aside(raw, why, message_id),
+            Err(why) => {
+                let message_id = stated.unwrap_or_else(|| derived_id(raw, self.envelope.received_at, place));
+                self.put_aside(raw, why, message_id);
+            }
         }
     }
 
-    /// Leaves the item's own id in `message_id` as soon as it is known, so that a refused item can be found by it.
-    fn read(&self, kind: Option<Kind>, raw: &str, message_id: &mut String) -> Result<Fact, Unusable> {
+    /// Leaves the item's own id in `stated` as soon as it is known, so that a refused item can be found by it.
+    fn read(&self, kind: Option<Kind>, raw: &str, place: usize, stated: &mut Option<String>) -> Result<Fact, Unusable> {
         if raw.len() > self.item_bytes {
             let message = format!("{} bytes; a call may have {}", raw.len(), self.item_bytes);
             return Err(Unusable::new("too_large", message));
         }
         let item = parse_object(raw)?;
-        if let Some(stated) = call::message_id(&item)? {
-            *message_id = stated;
-        }
+        *stated = message::message_id(&item)?;
         let kind = kind.or_else(|| Kind::from_type(item.get("type")?.as_str()?)).ok_or_else(|| {
             let message = "`type` must be one of identify, track, page, screen, group, alias";
             Unusable::new("unknown_type", message)
         })?;
-        call::fact(kind, item, message_id.clone(), &self.envelope)
+        let message_id = stated.clone().unwrap_or_else(|| derived_id(raw, self.envelope.received_at, place));
+        call::fact(kind, item, message_id, &self.envelope)
     }
 
     fn put_aside(&mut self, record: &str, why: Unusable, locator: String) {
@@ -162,20 +167,7 @@ fn parse_object(raw: &str) -> Result<Map<String, Value>, Unusable> {
     }
     let object: Map<String, Value> =
         serde_json::from_str(raw).map_err(|error| Unusable::new("bad_json", format!("cannot be read: {error}")))?;
-    // Only an escape can bring NUL in; looking for it spares nearly every item the walk.
-    if raw.contains(r"\u0000") && object.iter().any(|(key, value)| key.contains('\0') || has_nul(value)) {
-        return Err(Unusable::new("nul_in_text", "a text contains the character NUL; leave it out"));
-    }
     Ok(object)
-}
-
-fn has_nul(value: &Value) -> bool {
-    match value {
-        Value::String(text) => text.contains('\0'),
-        Value::Array(items) => items.iter().any(has_nul),
-        Value::Object(map) => map.iter().any(|(key, value)| key.contains('\0') || has_nul(value)),
-        _ => false,
-    }
 }
 
 fn derived_id(raw: &str, received_at: Timestamp, place: usize) -> String {

@@ -9,7 +9,8 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::email::{Composer, Letter, Sender};
 use super::template::{Letterhead, SharedTemplates};
@@ -17,7 +18,7 @@ use super::{Channel, CommitPoint, Dispatch};
 use crate::domain::delivery::{Doubt, Outcome};
 
 /// `[email] kind = "folder"`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FolderConfig {
     /// Where the `.eml` files go; created when missing. No default: mail should not pile up in a place nobody named.

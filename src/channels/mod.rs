@@ -24,7 +24,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::SignedDuration;
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use self::template::{Letterhead, SharedTemplates};
@@ -71,7 +72,7 @@ pub trait Channel: Send + Sync {
 }
 
 /// `[email]`: how mail leaves.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum EmailConfig {
     /// As files into a folder.
@@ -81,7 +82,7 @@ pub enum EmailConfig {
 }
 
 /// `[webhook]`: how webhooks leave.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum WebhookConfig {
     /// As lines into a file.
@@ -129,4 +130,23 @@ pub fn open_webhook(config: &WebhookConfig, environment: Environment<'_>) -> Res
         WebhookConfig::Journal(config) => Box::new(journal::Journal::open(config)?),
         WebhookConfig::Http(config) => Box::new(webhook::Webhook::open(config, environment)?),
     })
+}
+
+/// Says whether the mail server can be reached and lets us in, without sending anything; `None` where none is configured.
+pub async fn probe_email(config: &EmailConfig, environment: Environment<'_>) -> Option<Result<String, String>> {
+    match config {
+        EmailConfig::Folder(_) => None,
+        EmailConfig::Smtp(config) => Some(smtp::probe(config, environment).await),
+    }
+}
+
+/// Says of each configured receiver, by name, whether its address and key can be used, without calling it.
+pub async fn probe_webhook(
+    config: &WebhookConfig,
+    environment: Environment<'_>,
+) -> Vec<(String, Result<String, String>)> {
+    match config {
+        WebhookConfig::Journal(_) => Vec::new(),
+        WebhookConfig::Http(config) => webhook::probe(config, environment).await,
+    }
 }

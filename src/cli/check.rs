@@ -5,13 +5,14 @@ use serde_json::json;
 
 use super::output::print_json;
 use super::{Ended, Listing, load_config};
+use crate::connectors::plugin::load_all;
 use crate::daemon::read_written;
 use crate::domain::clock::{Clock, SystemClock};
 use crate::domain::diagnostic::Severity;
 use crate::domain::rule::Trigger;
 use crate::schedule::Schedule;
 
-/// Check configuration, rules, segments and templates: everything that is wrong, with file, line, column and help.
+/// Check configuration, rules, segments, templates and plugins: everything that is wrong, with file, line, column and help.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  rekindle check --config config.toml\n\nExit code 1 when there are errors.")]
 pub(super) struct Check {
@@ -23,7 +24,8 @@ impl Check {
     pub(super) fn run(self) -> anyhow::Result<Ended> {
         let config = load_config(&self.listing.common.config)?;
         let business = config.business.business().map_err(anyhow::Error::msg)?;
-        let written = read_written(&config, None);
+        let mut written = read_written(&config, None);
+        written.diagnostics.extend(load_all(&config.files.plugins).into_iter().flat_map(|one| one.diagnostics));
         let n_errors = written.diagnostics.iter().filter(|d| d.severity == Severity::Error).count();
         let n_warnings = written.diagnostics.len() - n_errors;
         let rules: Vec<_> = written.book.rules().collect();

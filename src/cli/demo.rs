@@ -17,7 +17,7 @@ use super::output::{bar, grouped};
 use super::run::stop_on_signal;
 use super::{Ended, environment, load_config, start_logging, summary};
 use crate::config::Config;
-use crate::connectors::{Connector, Counts};
+use crate::connectors::{Connector, Counts, SourceConfig};
 use crate::daemon::{Engine, GRACE};
 use crate::domain::action::Action;
 use crate::domain::clock::{Business, Clock, ManualClock, Timestamp};
@@ -32,7 +32,7 @@ static TEMPLATES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/templates");
 const CONFIG: &str = include_str!("demo.toml");
 
 /// Where the demo's clock stands, kept so that a second run resumes there.
-const INSTANT: &str = "demo_instant";
+pub(super) const INSTANT: &str = "demo_instant";
 /// Set when the history is in.
 const HISTORY: &str = "demo_history";
 
@@ -105,6 +105,9 @@ fn prepare(dir: &Path) -> std::io::Result<PathBuf> {
     Ok(path)
 }
 
+/// An open source, and under what it is kept how far it was read: the same that the daemon goes on from.
+type Source = (String, Box<dyn Connector>);
+
 struct Living<'a> {
     dir: &'a Path,
     config: &'a Config,
@@ -138,12 +141,12 @@ impl Living<'_> {
         }
         self.clock.set(ends_at);
         for mut source in self.open_sources(true)? {
-            let reading = bar(0, &format!("reading {}", source.source()));
+            let reading = bar(0, &format!("reading {}", source.1.source()));
             let progress = |(position, length)| {
                 reading.set_length(length);
                 reading.set_position(position);
             };
-            self.take_in(&mut *source, progress).await?;
+            self.take_in(&mut source, progress).await?;
             reading.finish_and_clear();
         }
         let waiting = self.engine.pipeline.log.end().await? - store.position().await?;
@@ -168,7 +171,7 @@ impl Living<'_> {
         if folder.exists() {
             std::fs::remove_dir_all(&folder)?;
         }
-        let mut sources: Vec<Box<dyn Connector>> = Vec::new();
+        let mut sources: Vec<Source> = Vec::new();
         let mut morning = shop.history_bounds().1;
         let living = bar(crate::shop::LIVE_DAYS as u64, "thirty days on the demo's clock");
         while let Some(day) = shop.next_day() {
@@ -195,34 +198,36 @@ impl Living<'_> {
     }
 
     /// Time passes and schedules ring; then the shop's export of that hour is read, and what it brings is decided about.
-    async fn live_hour(&self, sources: &mut Vec<Box<dyn Connector>>, until: Timestamp) -> anyhow::Result<()> {
+    async fn live_hour(&self, sources: &mut Vec<Source>, until: Timestamp) -> anyhow::Result<()> {
         self.engine.live_until(self.clock, until).await?;
         if sources.is_empty() {
             *sources = self.open_sources(false)?;
         }
         // One after another: side by side, chance would say who comes first, and no two demos would be the same.
         for source in sources {
-            self.take_in(&mut **source, |_| ()).await?;
+            self.take_in(source, |_| ()).await?;
         }
         self.engine.step().await?;
         Ok(())
     }
 
     /// The demo's sources of one sort: the history, or the files that the shop goes on writing.
-    fn open_sources(&self, imported: bool) -> anyhow::Result<Vec<Box<dyn Connector>>> {
+    fn open_sources(&self, imported: bool) -> anyhow::Result<Vec<Source>> {
         let business: Business = self.config.business.business().map_err(anyhow::Error::msg)?;
         let sources = self.config.sources.iter().filter(|source| source.imported == imported);
-        Ok(sources.map(|source| source.open(None, &business)).collect::<Result<_, _>>()?)
+        let open = |source: &SourceConfig| Ok((source.place(None), source.open(None, &business)?));
+        sources.map(open).collect()
     }
 
-    async fn take_in(&self, source: &mut dyn Connector, mut show: impl FnMut((u64, u64))) -> anyhow::Result<()> {
+    async fn take_in(&self, source: &mut Source, mut show: impl FnMut((u64, u64))) -> anyhow::Result<()> {
+        let (place, source) = source;
         let (log, inbox) = (self.engine.pipeline.log.clone(), &self.engine.inbox);
         let progress = |_: &Counts, done: Option<(u64, u64)>| {
             if let Some(done) = done {
                 show(done);
             }
         };
-        import(source, "demo", false, &*log, inbox, self.clock, progress).await?;
+        import(&mut **source, place, false, &*log, inbox, self.clock, progress).await?;
         Ok(())
     }
 

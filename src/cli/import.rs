@@ -54,8 +54,7 @@ impl Import {
         let engine = Engine::open(&config, Arc::new(SystemClock), &move |name| variables.get(name).cloned()).await?;
         let before = engine.pipeline.store.event_counts().await?;
         let reading = bar(0, &format!("reading {}", source.name));
-        let path = self.file.as_ref().or(source.path.as_ref());
-        let place = path.and_then(|p| p.canonicalize().ok()).unwrap_or_default().display().to_string();
+        let place = source.place(self.file.as_deref());
         let log = engine.pipeline.log.clone();
         let show = |_: &Counts, progress| {
             if let Some((done, total)) = progress {
@@ -94,6 +93,7 @@ impl Import {
                 "orders": new(names::ORDER_COMPLETED),
                 "refunds": new(names::ORDER_REFUNDED),
                 "duplicate_rows": counts.n_duplicate_records,
+                "skipped": counts.n_skipped,
                 "quarantined": counts.n_quarantined,
                 "quarantined_by_reason": reasons,
                 "seconds": (seconds * 1000.0).round() / 1000.0,
@@ -107,6 +107,9 @@ impl Import {
                 grouped(new(names::ORDER_REFUNDED))
             );
             println!("{} duplicate rows dropped", grouped(counts.n_duplicate_records));
+            if counts.n_skipped > 0 {
+                println!("{} rows left alone by the plugin", grouped(counts.n_skipped));
+            }
             println!("{} rows put aside in this run; all of this source by reason:", grouped(counts.n_quarantined));
             for (_, reason, n) in &quarantined {
                 println!("  {:>10}  {reason}", grouped(*n));

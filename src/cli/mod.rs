@@ -1,32 +1,67 @@
 //! The command line: one file per command. Only this folder speaks to the terminal.
 //!
 //! Exit codes: 0 all well, 1 something was found wrong, 2 the command was used wrongly.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is the folder that speaks to the terminal")]
+
+/// What all commands print by, instead of the standard library's macro of this name: what customers call themselves must not
+/// command an operator's terminal, and no command can forget it. See `output::print`.
+macro_rules! println {
+    () => { $crate::cli::output::print(std::io::stdout(), format_args!("\n")) };
+    ($($what:tt)*) => { $crate::cli::output::print(std::io::stdout(), format_args!("{}\n", format_args!($($what)*))) };
+}
+
+/// The same without the end of the line.
+macro_rules! print {
+    ($($what:tt)*) => { $crate::cli::output::print(std::io::stdout(), format_args!($($what)*)) };
+}
+
+/// The same for standard error.
+macro_rules! eprintln {
+    ($($what:tt)*) => { $crate::cli::output::print(std::io::stderr(), format_args!("{}\n", format_args!($($what)*))) };
+}
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::config::Config;
 use crate::domain::clock::Timestamp;
 use crate::domain::diagnostic::Diagnostic;
 use crate::stores::sqlite::{Access, SqliteFiles};
 
+mod backup;
+mod beside;
 mod check;
+mod config;
+mod connectors;
 mod customers;
 mod deliveries;
 mod demo;
+mod doctor;
+mod events;
 mod import;
+mod joined;
+mod merges;
 mod models;
 mod output;
+mod page;
+mod past;
+mod plugins;
+mod quarantine;
+mod rebuild;
+mod reference;
+mod replay;
+mod restore;
+mod rules;
 mod run;
+mod segments;
 mod summary;
 mod tasks;
 mod test;
 mod why;
+mod why_not;
 
 /// rekindle keeps a company's customers: events in, one profile each, models and rules decide, every message once.
 #[derive(Debug, Parser)]
@@ -41,14 +76,26 @@ enum Command {
     Run(run::Run),
     Demo(demo::Demo),
     Import(import::Import),
+    Plugins(plugins::Plugins),
     Check(check::Check),
+    Config(config::ConfigCommand),
     Test(test::Test),
     Customers(customers::Customers),
+    Events(events::Events),
+    Segments(segments::Segments),
+    Rules(rules::Rules),
     Deliveries(deliveries::Deliveries),
     Models(models::Models),
     Why(why::Why),
+    WhyNot(why_not::WhyNot),
+    Connectors(connectors::Connectors),
+    Doctor(doctor::Doctor),
+    Backup(backup::Backup),
+    Rebuild(rebuild::Rebuild),
+    Merges(merges::Merges),
     Tasks(tasks::Tasks),
-    Quarantine(tasks::Quarantine),
+    Quarantine(quarantine::Quarantine),
+    Reference(reference::Reference),
 }
 
 /// What every command takes.
@@ -104,14 +151,26 @@ pub fn main() -> ExitCode {
             Command::Run(command) => command.run().await,
             Command::Demo(command) => command.run().await,
             Command::Import(command) => command.run().await,
+            Command::Plugins(command) => command.run(),
             Command::Check(command) => command.run(),
+            Command::Config(command) => command.run(),
             Command::Test(command) => command.run(),
             Command::Customers(command) => command.run().await,
+            Command::Events(command) => command.run().await,
+            Command::Segments(command) => command.run().await,
+            Command::Rules(command) => command.run().await,
             Command::Deliveries(command) => command.run().await,
             Command::Models(command) => command.run().await,
             Command::Why(command) => command.run().await,
+            Command::WhyNot(command) => command.run().await,
+            Command::Connectors(command) => command.run().await,
+            Command::Doctor(command) => command.run().await,
+            Command::Backup(command) => command.run().await,
+            Command::Rebuild(command) => command.run().await,
+            Command::Merges(command) => command.run().await,
             Command::Tasks(command) => command.run().await,
             Command::Quarantine(command) => command.run().await,
+            Command::Reference(command) => command.run(),
         }
     });
     match ended {
@@ -125,6 +184,13 @@ pub fn main() -> ExitCode {
             ExitCode::from(1)
         }
     }
+}
+
+/// Every command with its arguments, as the reference page shows them.
+fn command_tree() -> clap::Command {
+    let mut tree = Cli::command();
+    tree.build();
+    tree
 }
 
 /// The environment, read once.
@@ -143,6 +209,11 @@ async fn look(common: &Common) -> anyhow::Result<(Config, SqliteFiles)> {
     Ok((config, files))
 }
 
+/// The same for a listing.
+async fn look_with(listing: &Listing) -> anyhow::Result<(Config, SqliteFiles)> {
+    look(&listing.common).await
+}
+
 /// An instant as the business reads its clocks.
 fn local(at: Timestamp, config: &Config) -> String {
     let zone = config.business.business().map_or(jiff::tz::TimeZone::UTC, |b| b.zone);
@@ -158,5 +229,16 @@ fn start_logging(json: bool, default: &str) {
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false);
-    if json { builder.json().init() } else { builder.init() }
+    if json {
+        builder.json().init();
+    } else {
+        builder.init();
+    }
+    std::panic::set_hook(Box::new(|panic| {
+        // A message that was put together may hold what a customer typed; one that stands in the code cannot.
+        let words =
+            panic.payload().downcast_ref::<&str>().copied().unwrap_or("its message may hold data and is not shown");
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(place, "a bug: {words}; please report it");
+    }));
 }

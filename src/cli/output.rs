@@ -1,15 +1,45 @@
-//! Tables and progress.
+//! Tables and progress, and the way everything is printed.
 
-use std::io::IsTerminal;
+use std::fmt::{self, Write as _};
+use std::io::{IsTerminal, Write};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::Value;
 
+/// Prints. Characters that a terminal obeys instead of showing (escape sequences, overrides of the direction of
+/// writing) are written as `\u001b`, which in JSON means the same.
+pub(super) fn print(mut to: impl Write, what: fmt::Arguments<'_>) {
+    let text = what.to_string();
+    // Nobody is there any more to read it, as behind `| head`: no reason to fail.
+    to.write_all(shown(&text, |c| c == '\n' || c == '\t').as_bytes()).and_then(|()| to.flush()).ok();
+}
+
+/// One value on one line: line breaks in it are shown too, so that it cannot pass for lines of ours.
+pub(super) fn visible(text: &str) -> String {
+    shown(text, |_| false)
+}
+
+fn shown(text: &str, passes: impl Fn(char) -> bool) -> String {
+    let commands = |c: char| {
+        c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    let mut line = String::with_capacity(text.len());
+    for c in text.chars() {
+        if commands(c) && !passes(c) {
+            write!(line, "\\u{:04x}", u32::from(c)).expect("writing to a String cannot fail");
+        } else {
+            line.push(c);
+        }
+    }
+    line
+}
+
 /// Columns as wide as their widest cell, two blanks between; the last column is not padded.
 pub(super) fn table(headers: &[&str], rows: &[Vec<String>]) -> String {
+    let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|cell| visible(cell)).collect()).collect();
     let cell_width = |text: &str| text.chars().count();
     let mut widths: Vec<usize> = headers.iter().map(|h| cell_width(h)).collect();
-    for row in rows {
+    for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell_width(cell));
         }
@@ -56,4 +86,28 @@ pub(super) fn bar(total: u64, what: &str) -> ProgressBar {
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "));
     bar.set_message(what.to_owned());
     bar
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_printed_commands_no_terminal_and_stays_the_same_json() {
+        let value = serde_json::json!({ "name": "a\u{1b}[2J\u{9b}31m\u{7f}\u{202e}b\nc\td" });
+        let mut printed = Vec::new();
+        print(&mut printed, format_args!("{value:#}"));
+        let printed = String::from_utf8(printed).unwrap();
+        assert!(
+            !printed.contains(|c: char| c.is_control() && c != '\n') && !printed.contains('\u{202e}'),
+            "{printed:?}"
+        );
+        assert_eq!(serde_json::from_str::<Value>(&printed).unwrap(), value);
+    }
+
+    #[test]
+    fn a_cell_cannot_begin_a_row_of_its_own() {
+        let rows = [vec!["Bob\nGOLD  admin".to_owned(), "x".to_owned()]];
+        assert_eq!(table(&["NAME", "X"], &rows).lines().count(), 2);
+    }
 }

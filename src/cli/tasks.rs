@@ -1,13 +1,19 @@
-//! `rekindle tasks` and `rekindle quarantine`
+//! `rekindle tasks`
 
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::output::{print_json, table};
+use super::beside::now;
+use super::customers::find;
+use super::output::print_json;
+use super::page::Paging;
 use super::{Ended, Listing, local, look};
-use crate::stores::{Log, ReadStore};
+use crate::domain::id::DeliveryId;
+use crate::stores::listing::{ListStore, TaskFilter};
+use crate::stores::sqlite::{Access, SqliteFiles};
+use crate::stores::{OperatorStore, ReadStore, Task};
 
-/// Look at the tasks that rules opened for people.
+/// Look at the tasks that rules opened for people, and say which are done.
 #[derive(Debug, Args)]
 pub(super) struct Tasks {
     #[command(subcommand)]
@@ -19,9 +25,28 @@ enum TasksWhat {
     /// List open tasks, newest first.
     #[command(after_help = "Example:\n  rekindle tasks list --json")]
     List {
-        /// At most so many.
-        #[arg(long, default_value_t = 50)]
-        limit: u32,
+        /// Only of this rule.
+        #[arg(long)]
+        rule: Option<String>,
+        /// Only about this customer: id, email or customer number.
+        #[arg(long)]
+        customer: Option<String>,
+        #[command(flatten)]
+        paging: Paging,
+    },
+    /// Take a task off the list.
+    #[command(after_help = "Example:\n  rekindle tasks done dlv_01…")]
+    Done {
+        /// The delivery that opened it, as `tasks list --json` shows it.
+        task: DeliveryId,
+        #[command(flatten)]
+        listing: Listing,
+    },
+    /// Put a task back on the list.
+    #[command(after_help = "Example:\n  rekindle tasks reopen dlv_01…")]
+    Reopen {
+        /// The delivery that opened it.
+        task: DeliveryId,
         #[command(flatten)]
         listing: Listing,
     },
@@ -29,53 +54,45 @@ enum TasksWhat {
 
 impl Tasks {
     pub(super) async fn run(self) -> anyhow::Result<Ended> {
-        let TasksWhat::List { limit, listing } = self.what;
-        let (config, files) = look(&listing.common).await?;
-        let tasks = files.store.open_tasks(limit).await?;
-        if listing.json {
-            let tasks = tasks.iter().map(|t| {
-                json!({ "delivery": t.delivery, "customer": t.customer, "rule": t.rule, "title": t.title,
-                        "details": t.details, "created_at": t.created_at.to_string() })
-            });
-            print_json(&tasks.collect());
-        } else {
-            let row = |t: &crate::stores::Task| {
-                vec![local(t.created_at, &config), t.rule.clone(), t.title.clone(), t.customer.to_string()]
-            };
-            println!("{}", table(&["OPENED", "RULE", "TASK", "CUSTOMER"], &tasks.iter().map(row).collect::<Vec<_>>()));
-        }
+        let (rule, customer, paging) = match self.what {
+            TasksWhat::List { rule, customer, paging } => (rule, customer, paging),
+            TasksWhat::Done { task, listing } => return settle(task, true, &listing).await,
+            TasksWhat::Reopen { task, listing } => return settle(task, false, &listing).await,
+        };
+        let (config, files) = paging.look().await?;
+        let customer = match customer {
+            Some(text) => Some(find(&files.store, &text).await?.customer),
+            None => None,
+        };
+        let filter = TaskFilter { rule, customer, after: paging.after()?, limit: paging.fetch() };
+        let page = paging.page(files.store.list_tasks(&filter).await?, |t| t.delivery);
+        let row = |t: &Task| {
+            let (customer, id) = (t.customer.to_string(), t.delivery.to_string());
+            vec![local(t.created_at, &config), t.rule.clone(), t.title.clone(), customer, id]
+        };
+        let item = |t: &Task| {
+            json!({ "delivery": t.delivery, "customer": t.customer, "rule": t.rule, "title": t.title,
+                    "details": t.details, "created_at": t.created_at.to_string() })
+        };
+        paging.print(&page, &["OPENED", "RULE", "TASK", "CUSTOMER", "ID"], row, item);
         Ok(Ended::Well)
     }
 }
 
-/// Look at records that could not be used.
-#[derive(Debug, Args)]
-pub(super) struct Quarantine {
-    #[command(subcommand)]
-    what: QuarantineWhat,
-}
-
-#[derive(Debug, Subcommand)]
-enum QuarantineWhat {
-    /// Count them by source and reason.
-    #[command(after_help = "Example:\n  rekindle quarantine list --json")]
-    List {
-        #[command(flatten)]
-        listing: Listing,
-    },
-}
-
-impl Quarantine {
-    pub(super) async fn run(self) -> anyhow::Result<Ended> {
-        let QuarantineWhat::List { listing } = self.what;
-        let (_, files) = look(&listing.common).await?;
-        let counts = files.log.quarantine_counts().await?;
-        if listing.json {
-            print_json(&counts.iter().map(|(s, r, n)| json!({ "source": s, "reason": r, "n": n })).collect());
-        } else {
-            let rows: Vec<_> = counts.into_iter().map(|(s, r, n)| vec![s, r, n.to_string()]).collect();
-            println!("{}", table(&["SOURCE", "REASON", "N"], &rows));
-        }
-        Ok(Ended::Well)
+async fn settle(task: DeliveryId, done: bool, listing: &Listing) -> anyhow::Result<Ended> {
+    let (config, looked) = look(&listing.common).await?;
+    looked.close().await;
+    let files = SqliteFiles::open(&config.store.path, Access::Beside).await?;
+    let changed = files.store.settle_task(task, done.then(now)).await?;
+    files.close().await;
+    if !changed {
+        let state = if done { "open" } else { "done" };
+        anyhow::bail!("there is no {state} task {task}; `rekindle tasks list` shows the open ones");
     }
+    if listing.json {
+        print_json(&json!({ "task": task, "done": done }));
+    } else {
+        println!("{task} is {}", if done { "done" } else { "open again" });
+    }
+    Ok(Ended::Well)
 }

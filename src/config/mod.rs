@@ -1,87 +1,127 @@
 //! Configuration: one file that a stranger can read, one struct per section, every key known.
 //!
 //! A kind's own section lives beside the kind; this folder composes them, reports everything that is wrong at once (file,
-//! line, column, suggestion), and lets the environment override any key: `REKINDLE__HTTP__LISTEN=127.0.0.1:8080`.
+//! line, column, suggestion), lets the environment override any single value (`REKINDLE__HTTP__LISTEN=127.0.0.1:8080`),
+//! and says of every key what holds and who said so.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use serde::de::DeserializeOwned;
+use schemars::JsonSchema;
+use serde::Serialize;
 use toml::Spanned;
-use toml::de::{DeTable, DeValue, ValueDeserializer};
+use toml::de::{DeTable, DeValue};
 
 use crate::channels::journal::{JournalConfig, default_endpoints};
 use crate::channels::mailbox::FolderConfig;
 use crate::channels::{EmailConfig, WebhookConfig};
 use crate::connectors::SourceConfig;
-use crate::domain::diagnostic::{Diagnostic, did_you_mean};
+use crate::domain::diagnostic::Diagnostic;
 use crate::models::ModelsConfig;
 
+mod origin;
+mod overlay;
+mod reader;
+mod schema;
 mod sections;
 
+use origin::Written;
+use overlay::Variables;
+use reader::Reader;
+
+pub use origin::{Origin, Setting};
+pub use schema::{Shape, schema};
 pub use sections::{
     BusinessConfig, ContactConfig, FilesConfig, HttpConfig, ScheduleConfig, StoreConfig, WriteKeyConfig,
 };
 
-/// What a variable's name begins with to override a key.
-const ENVIRONMENT_PREFIX: &str = "REKINDLE__";
-
 /// The whole configuration. Every section may be left out.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 pub struct Config {
     /// `[store]`
+    #[schemars(default)]
     pub store: StoreConfig,
     /// `[business]`
+    #[schemars(default)]
     pub business: BusinessConfig,
     /// `[http]`
+    #[schemars(default)]
     pub http: HttpConfig,
     /// `[files]`
+    #[schemars(default)]
     pub files: FilesConfig,
     /// `[contact]`
+    #[schemars(default)]
     pub contact: ContactConfig,
     /// `[schedule]`
+    #[schemars(default)]
     pub schedule: ScheduleConfig,
     /// `[models]`
+    #[schemars(default)]
     pub models: ModelsConfig,
     /// `[email]`; left out, mail is written into a folder beside the data.
     pub email: Option<EmailConfig>,
     /// `[webhook]`; left out, webhooks are written into a file beside the data.
     pub webhook: Option<WebhookConfig>,
     /// `[[sources]]`
+    #[schemars(default)]
     pub sources: Vec<SourceConfig>,
 }
-
-/// The sections by name, for suggestions.
-const SECTIONS: [&str; 10] =
-    ["store", "business", "http", "files", "contact", "schedule", "models", "email", "webhook", "sources"];
 
 impl Config {
     /// Reads `path`; relative paths in it are taken from the folder that it lies in. `environment` overrides single keys.
     pub fn load(path: &Path, environment: &BTreeMap<String, String>) -> Result<Self, Vec<Diagnostic>> {
+        Config::load_explained(path, environment).map(|(config, _)| config)
+    }
+
+    /// The same, with every key in force and where it came from.
+    pub fn load_explained(
+        path: &Path,
+        environment: &BTreeMap<String, String>,
+    ) -> Result<(Self, Vec<Setting>), Vec<Diagnostic>> {
         let file = path.display().to_string();
         let text = std::fs::read_to_string(path).map_err(|e| {
             let help = "give the path with --config FILE; the shipped config.toml is a complete example";
             vec![Diagnostic::error(&file, format!("cannot be read: {e}")).help(help)]
         })?;
-        let mut config = Config::parse(&text, &file, environment)?;
         let base = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        config.resolve_paths(base);
-        Ok(config)
+        Config::read(&text, &file, environment, Some(base))
     }
 
     /// Reads `text`, which messages call `file`.
     pub fn parse(text: &str, file: &str, environment: &BTreeMap<String, String>) -> Result<Self, Vec<Diagnostic>> {
-        let reader = Reader { text, file };
-        let table = DeTable::parse(text).map_err(|e| vec![reader.diagnostic(&e)])?.into_inner();
+        Config::read(text, file, environment, None).map(|(config, _)| config)
+    }
+
+    fn read(
+        text: &str,
+        file: &str,
+        environment: &BTreeMap<String, String>,
+        base: Option<&Path>,
+    ) -> Result<(Self, Vec<Setting>), Vec<Diagnostic>> {
+        let reader = Reader { text, file, variables: Variables::of(environment, text.len()) };
+        let mut table = DeTable::parse(text).map_err(|e| vec![reader.diagnostic(&e)])?.into_inner();
+        let schema = schema();
+        let whole = Shape::whole(&schema);
+        let mut problems = reader.variables.overlay(&mut table, &whole);
+        let places = origin::written(&table);
+        problems.extend(reader.unknown_keys(&mut table, &whole));
         let mut config = Config::default();
-        let mut problems = config.apply(table, &reader);
-        if problems.is_empty() {
-            problems = config.override_from(environment);
+        for (key, value) in table {
+            if let Err(found) = config.set_section(key.get_ref(), value, &reader, &places) {
+                problems.extend(found);
+            }
         }
-        if problems.is_empty() {
-            problems = config.problems().into_iter().map(|p| Diagnostic::error(file, p)).collect();
+        problems.extend(config.problems().into_iter().map(|problem| reader.located(problem, &places)));
+        if !problems.is_empty() {
+            return Err(problems);
         }
-        if problems.is_empty() { Ok(config) } else { Err(problems) }
+        if let Some(base) = base {
+            config.resolve_paths(base);
+        }
+        let settings = origin::settings(&config, &places, |offset| reader.origin(offset));
+        Ok((config, settings))
     }
 
     /// How mail leaves.
@@ -100,23 +140,13 @@ impl Config {
         self.webhook.clone().unwrap_or_else(default)
     }
 
-    fn apply(&mut self, table: DeTable<'_>, reader: &Reader<'_>) -> Vec<Diagnostic> {
-        let mut problems = Vec::new();
-        for (key, value) in table {
-            if let Err(problem) = self.set_section(key.get_ref(), value, reader) {
-                problems.push(problem.unwrap_or_else(|| reader.unknown_section(&key)));
-            }
-        }
-        problems
-    }
-
-    /// `Err(None)`: there is no such section.
     fn set_section(
         &mut self,
         name: &str,
         value: Spanned<DeValue<'_>>,
         reader: &Reader<'_>,
-    ) -> Result<(), Option<Diagnostic>> {
+        places: &BTreeMap<String, Written>,
+    ) -> Result<(), Vec<Diagnostic>> {
         match name {
             "store" => self.store = reader.section(value)?,
             "business" => self.business = reader.section(value)?,
@@ -127,39 +157,11 @@ impl Config {
             "models" => self.models = reader.section(value)?,
             "email" => self.email = Some(reader.section(value)?),
             "webhook" => self.webhook = Some(reader.section(value)?),
-            "sources" => self.sources = reader.section(value)?,
-            _ => return Err(None),
+            "sources" => self.sources = reader.list(name, value, places, SourceConfig::validate)?,
+            // The schema has a section that nobody reads: better refused than ignored.
+            other => return Err(vec![reader.at(value.span().start, &format!("section `{other}` is not read"))]),
         }
         Ok(())
-    }
-
-    /// Each variable is laid over what the file says, section by section.
-    fn override_from(&mut self, environment: &BTreeMap<String, String>) -> Vec<Diagnostic> {
-        let mut problems = Vec::new();
-        for (name, value) in environment {
-            let Some(path) = name.strip_prefix(ENVIRONMENT_PREFIX) else { continue };
-            let keys: Vec<String> = path.split("__").map(str::to_lowercase).collect();
-            if let Err(problem) = self.override_one(&keys, value) {
-                problems.push(Diagnostic::error(format!("environment variable {name}"), problem));
-            }
-        }
-        problems
-    }
-
-    fn override_one(&mut self, keys: &[String], value: &str) -> Result<(), String> {
-        let [section, key] = keys else {
-            return Err("name a section and a key, such as REKINDLE__HTTP__LISTEN".to_owned());
-        };
-        if self.http.set(section, key, value)?
-            || self.store.set(section, key, value)
-            || self.business.set(section, key, value)
-            || self.files.set(section, key, value)
-        {
-            return Ok(());
-        }
-        let known = "store.path, business.time_zone, business.currency, business.name, http.listen, http.public_url, \
-                     files.rules, files.templates";
-        Err(format!("`{section}.{key}` cannot be set from the environment; these can: {known}"))
     }
 
     /// Everything that is wrong across sections.
@@ -169,9 +171,6 @@ impl Config {
         problems.extend(self.http.problems());
         problems.extend(self.contact.problems());
         problems.extend(self.models.check());
-        for source in &self.sources {
-            problems.extend(source.validate());
-        }
         problems
     }
 
@@ -180,6 +179,7 @@ impl Config {
         join(&mut self.store.path);
         join(&mut self.files.rules);
         join(&mut self.files.templates);
+        join(&mut self.files.plugins);
         if let Some(EmailConfig::Folder(folder)) = &mut self.email {
             join(&mut folder.path);
         }
@@ -187,58 +187,10 @@ impl Config {
             join(&mut journal.path);
         }
         for source in &mut self.sources {
+            source.plugin_folder.clone_from(&self.files.plugins);
             if let Some(path) = &mut source.path {
                 join(path);
             }
         }
     }
-}
-
-struct Reader<'a> {
-    text: &'a str,
-    file: &'a str,
-}
-
-impl Reader<'_> {
-    fn section<T: DeserializeOwned>(&self, value: Spanned<DeValue<'_>>) -> Result<T, Option<Diagnostic>> {
-        let span = value.span();
-        T::deserialize(ValueDeserializer::from(value)).map_err(|e| {
-            let start = e.span().map_or(span.start, |s| s.start);
-            Some(self.at(start, e.message()))
-        })
-    }
-
-    fn unknown_section(&self, key: &Spanned<toml::de::DeString<'_>>) -> Diagnostic {
-        let name: &str = key.get_ref();
-        let diagnostic = self.at(key.span().start, &format!("there is no section `{name}`"));
-        match did_you_mean(name, SECTIONS) {
-            Some(meant) => diagnostic.help(format!("did you mean `{meant}`?")),
-            None => diagnostic.help(format!("sections are {}", SECTIONS.join(", "))),
-        }
-    }
-
-    fn diagnostic(&self, error: &toml::de::Error) -> Diagnostic {
-        self.at(error.span().map_or(0, |s| s.start), error.message())
-    }
-
-    fn at(&self, offset: usize, message: &str) -> Diagnostic {
-        let before = &self.text[..offset.min(self.text.len())];
-        let line = before.matches('\n').count() + 1;
-        let column = before.rsplit('\n').next().map_or(0, |l| l.chars().count()) + 1;
-        let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        let diagnostic = Diagnostic::error(self.file, message).at(number(line), number(column));
-        match suggestion(message) {
-            Some(help) => diagnostic.help(help),
-            None => diagnostic,
-        }
-    }
-}
-
-/// serde says "unknown field `x`, expected one of `a`, `b`": out of that comes "did you mean".
-fn suggestion(message: &str) -> Option<String> {
-    let (what, rest) = message.split_once("unknown field `").or_else(|| message.split_once("unknown variant `"))?;
-    debug_assert!(what.is_empty() || !what.contains('`'), "the unknown name comes first");
-    let (unknown, expected) = rest.split_once('`')?;
-    let known: Vec<&str> = expected.split('`').skip(1).step_by(2).collect();
-    did_you_mean(unknown, known).map(|meant| format!("did you mean `{meant}`?"))
 }

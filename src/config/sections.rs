@@ -1,19 +1,25 @@
 //! The sections that belong to no kind.
 
+use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use jiff::SignedDuration;
 use jiff::civil::Time;
 use jiff::tz::TimeZone;
-use serde::Deserialize;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::domain::clock::Business;
 use crate::domain::consent::{ContactPolicy, FrequencyCap, QuietHours};
 use crate::schedule::CatchUp;
 
 /// `[store]`: where everything is kept.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct StoreConfig {
     /// Which engine: `sqlite`.
@@ -33,7 +39,7 @@ impl StoreConfig {
 }
 
 /// The engines.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum StoreKind {
     /// Two files in one folder, inside this process.
@@ -47,7 +53,7 @@ impl Default for StoreConfig {
 }
 
 /// `[business]`: how the company counts.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct BusinessConfig {
     /// What mails and pages call the company.
@@ -84,20 +90,10 @@ impl BusinessConfig {
     pub(super) fn problems(&self) -> Option<String> {
         self.business().err()
     }
-
-    pub(super) fn set(&mut self, section: &str, key: &str, value: &str) -> bool {
-        match (section, key) {
-            ("business", "name") => value.clone_into(&mut self.name),
-            ("business", "time_zone") => value.clone_into(&mut self.time_zone),
-            ("business", "currency") => value.clone_into(&mut self.currency),
-            _ => return false,
-        }
-        true
-    }
 }
 
 /// `[http]`: the tracking API, health and metrics.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct HttpConfig {
     /// Address and port. Beyond loopback the development key is refused.
@@ -109,7 +105,7 @@ pub struct HttpConfig {
 }
 
 /// One write key.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WriteKeyConfig {
     /// The key itself; `dev` works on loopback only.
@@ -141,6 +137,10 @@ impl HttpConfig {
 
     pub(super) fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
+        for key in self.write_keys.iter().filter(|key| crate::domain::event::is_reserved(&key.source)) {
+            problems
+                .push(format!("http.write_keys: the source `{}` is rekindle's own; choose another name", key.source));
+        }
         let development =
             |k: &WriteKeyConfig| matches!(&k.key, crate::domain::secret::Secret::Inline(t) if t == DEVELOPMENT_KEY);
         if !self.listen.ip().is_loopback() && self.write_keys.iter().any(development) {
@@ -156,58 +156,32 @@ impl HttpConfig {
         }
         problems
     }
-
-    pub(super) fn set(&mut self, section: &str, key: &str, value: &str) -> Result<bool, String> {
-        match (section, key) {
-            ("http", "listen") => {
-                self.listen = value.parse().map_err(|_| format!("`{value}` is not an address and port"))?;
-            }
-            ("http", "public_url") => self.public_url = Some(value.to_owned()),
-            _ => return Ok(false),
-        }
-        Ok(true)
-    }
-}
-
-impl StoreConfig {
-    pub(super) fn set(&mut self, section: &str, key: &str, value: &str) -> bool {
-        let ours = (section, key) == ("store", "path");
-        if ours {
-            self.path = PathBuf::from(value);
-        }
-        ours
-    }
 }
 
 /// `[files]`: what people write.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct FilesConfig {
     /// The folder of rules and segments.
     pub rules: PathBuf,
     /// The folder of message templates.
     pub templates: PathBuf,
+    /// The folder of plugins.
+    pub plugins: PathBuf,
 }
 
 impl Default for FilesConfig {
     fn default() -> Self {
-        FilesConfig { rules: PathBuf::from("rules"), templates: PathBuf::from("templates") }
-    }
-}
-
-impl FilesConfig {
-    pub(super) fn set(&mut self, section: &str, key: &str, value: &str) -> bool {
-        match (section, key) {
-            ("files", "rules") => self.rules = PathBuf::from(value),
-            ("files", "templates") => self.templates = PathBuf::from(value),
-            _ => return false,
+        FilesConfig {
+            rules: PathBuf::from("rules"),
+            templates: PathBuf::from("templates"),
+            plugins: PathBuf::from("plugins"),
         }
-        true
     }
 }
 
 /// `[contact]`: standing orders about writing to people.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ContactConfig {
     /// Nobody is written to in these hours of their own day; `false` for none. Default 21:00 to 08:00.
@@ -218,7 +192,7 @@ pub struct ContactConfig {
 }
 
 /// A setting, or `false` to switch it off.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize)]
 #[serde(untagged)]
 pub enum Switch<T> {
     /// The setting.
@@ -227,8 +201,48 @@ pub enum Switch<T> {
     Off(bool),
 }
 
+/// Not serde's `untagged`, whose errors do not say which key is wrong.
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Switch<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct SwitchVisitor<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for SwitchVisitor<T> {
+            type Value = Switch<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a table, or `false`")
+            }
+
+            fn visit_bool<E>(self, on: bool) -> Result<Switch<T>, E> {
+                Ok(Switch::Off(on))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Switch<T>, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(Switch::On)
+            }
+        }
+
+        deserializer.deserialize_any(SwitchVisitor(PhantomData))
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for Switch<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        format!("Switch_{}", T::schema_name()).into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let on = generator.subschema_for::<T>();
+        json_schema!({ "anyOf": [on, { "type": "boolean", "const": false, "description": "Off." }] })
+    }
+}
+
 /// `quiet_hours = { from = "21:00", to = "08:00" }`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct QuietHoursConfig {
     /// First quiet minute.
@@ -238,7 +252,7 @@ pub struct QuietHoursConfig {
 }
 
 /// `cap = { messages = 2, days = 7 }`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CapConfig {
     /// How many.
@@ -290,7 +304,7 @@ impl ContactConfig {
 }
 
 /// `[schedule]`: what time brings about.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ScheduleConfig {
     /// Ticks that fell into a time when nobody ran: `none` are made up, only the `last` (the default), or `all`.

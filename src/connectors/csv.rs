@@ -87,6 +87,13 @@ impl CsvRecords {
         Ok(records)
     }
 
+    /// The row that names the columns, as it would be written.
+    pub(super) fn header(&self) -> String {
+        let quoted = |column: &String| format!("\"{}\"", column.replace('"', "\"\""));
+        let columns: Vec<String> = self.columns.iter().map(quoted).collect();
+        columns.join(&char::from(self.delimiter).to_string())
+    }
+
     /// Finds the end of the row that begins at the first pending byte. Hands the parser never more than the longest row,
     /// so where a row is cut off does not depend on how the file happened to be read.
     fn scan(&mut self) -> io::Result<Scan> {

@@ -9,9 +9,10 @@ use super::csv::CsvRecords;
 use super::group::{Cursor, Group, Grouper};
 use super::input::{Input, read_error};
 use super::jsonl::JsonLines;
-use super::mapper::Mapper;
+use super::origin::MapRecords;
+use super::plugin::{Plugin, RecordFormat};
 use super::row::Records;
-use super::{Batch, Connector, ConnectorError, Quarantined, RECORD_BYTES_KEPT, SourceConfig, SourceKind};
+use super::{Batch, Connector, ConnectorError, Quarantined, RECORD_BYTES_KEPT, Skipped, SourceConfig};
 use crate::domain::clock::{Business, Timestamp};
 
 /// When a batch is full. Looked at where a group ends, so one group may go beyond.
@@ -29,7 +30,8 @@ pub(super) const LIMITS: BatchLimits = BatchLimits { n_facts: 2_000, n_records: 
 pub(super) struct FileConnector {
     config: SourceConfig,
     path: PathBuf,
-    mapper: Mapper,
+    mapper: Box<dyn MapRecords>,
+    format: RecordFormat,
     limits: BatchLimits,
     open: Option<Reading>,
 }
@@ -51,8 +53,29 @@ struct Reading {
 impl FileConnector {
     /// Opens the file and looks at its header, so that what is wrong with either is known at once.
     pub(super) fn open(config: SourceConfig, path: PathBuf, business: &Business) -> Result<Self, ConnectorError> {
-        let mapper = Mapper::new(&config, business).map_err(ConnectorError::Invalid)?;
-        let mut connector = FileConnector { config, path, mapper, limits: LIMITS, open: None };
+        let (mapper, format) = config.mapper(business)?;
+        FileConnector::start_with(config, path, mapper, format)
+    }
+
+    /// Opens a file of records that `plugin` understands.
+    pub(super) fn open_plugin(
+        config: SourceConfig,
+        path: PathBuf,
+        plugin: Plugin,
+        business: &Business,
+    ) -> Result<Self, ConnectorError> {
+        let format = plugin.format();
+        let mapper = Box::new(plugin.mapper(&config, business).map_err(ConnectorError::Invalid)?);
+        FileConnector::start_with(config, path, mapper, format)
+    }
+
+    fn start_with(
+        config: SourceConfig,
+        path: PathBuf,
+        mapper: Box<dyn MapRecords>,
+        format: RecordFormat,
+    ) -> Result<Self, ConnectorError> {
+        let mut connector = FileConnector { config, path, mapper, format, limits: LIMITS, open: None };
         connector.open = Some(connector.start(None)?);
         Ok(connector)
     }
@@ -68,13 +91,12 @@ impl FileConnector {
         let compressed = input.compressed();
         // A live file may end in the middle of a line that is being written.
         let (n_bytes_max, growing) = (self.config.max_line_bytes, !self.config.imported && !compressed);
-        let records: Box<dyn Records> = match self.config.kind {
-            SourceKind::Csv => {
-                let required = self.config.mapping.as_ref().map(super::mapping::Mapping::columns).unwrap_or_default();
-                let delimiter = u8::try_from(self.config.delimiter).unwrap_or(b',');
-                Box::new(CsvRecords::open(input, &self.path, delimiter, n_bytes_max, growing, &required)?)
+        let records: Box<dyn Records> = match self.format {
+            RecordFormat::Csv => {
+                let required = self.mapper.columns();
+                Box::new(CsvRecords::open(input, &self.path, self.config.delimiter(), n_bytes_max, growing, &required)?)
             }
-            SourceKind::Jsonl => Box::new(JsonLines::new(input, n_bytes_max, growing)),
+            RecordFormat::Jsonl => Box::new(JsonLines::new(input, n_bytes_max, growing)),
         };
         let cuts = cursor.map(|cursor| cursor.cuts.clone()).unwrap_or_default();
         let grouper = Grouper::new(&self.mapper.seed(), self.mapper.drops_duplicates(), cuts);
@@ -164,8 +186,11 @@ impl FileConnector {
         let made = self.mapper.facts(group, now);
         batch.counts.n_facts += made.facts.len() as u64;
         batch.counts.n_quarantined += made.rejected.len() as u64;
+        batch.counts.n_skipped += made.skipped.len() as u64;
         batch.facts.extend(made.facts);
         let file = self.path.file_name().unwrap_or_default().to_string_lossy();
+        let skipped = made.skipped.into_iter();
+        batch.skipped.extend(skipped.map(|(line, reason)| Skipped { locator: format!("{file}:{line}"), reason }));
         batch.quarantined.extend(made.rejected.into_iter().map(|rejected| {
             let kept = &rejected.raw[..rejected.raw.len().min(RECORD_BYTES_KEPT)];
             let mut record = String::from_utf8_lossy(kept).into_owned();
@@ -200,6 +225,13 @@ impl Connector for FileConnector {
     /// Reads from the disk without giving way: a batch takes milliseconds, and a file has no other way to be read than a
     /// thread that waits for it. Only a resumed file is read from its start first, about a second for a million rows.
     async fn pull(&mut self, cursor: Option<&str>, now: Timestamp) -> Result<Batch, ConnectorError> {
+        self.read_batch(cursor, now)
+    }
+}
+
+impl FileConnector {
+    /// [`Connector::pull`] for those who cannot wait.
+    pub(super) fn read_batch(&mut self, cursor: Option<&str>, now: Timestamp) -> Result<Batch, ConnectorError> {
         let mut reading = self.at(cursor)?;
         if let Some(error) = reading.failed.take() {
             return Err(error);

@@ -66,6 +66,11 @@ pub(super) struct Group {
 }
 
 impl Group {
+    /// Without rows yet.
+    pub(super) fn of(key: Key, ordinal: u32) -> Self {
+        begin(key, ordinal)
+    }
+
     fn has_room(&self) -> bool {
         self.n_records < ROWS_MAX as u64 && self.n_bytes < BYTES_MAX
     }

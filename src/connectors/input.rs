@@ -56,6 +56,20 @@ impl Input {
         Ok(input)
     }
 
+    /// A text in memory.
+    pub(super) fn of(text: &str) -> Self {
+        let bytes = text.as_bytes().to_vec();
+        Input {
+            n_total: bytes.len() as u64,
+            reader: Box::new(Cursor::new(bytes)),
+            buffer: Vec::new(),
+            start: 0,
+            position: 0,
+            compressed: false,
+            n_read: Arc::default(),
+        }
+    }
+
     fn skip_byte_order_mark(&mut self, path: &Path) -> Result<(), ConnectorError> {
         while self.buffer.len() < UTF8_MARK.len() && self.fill().map_err(|e| read_error(path, &e))? {}
         if self.buffer.starts_with(UTF8_MARK) {

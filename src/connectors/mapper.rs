@@ -6,41 +6,32 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use jiff::SignedDuration;
 use jiff::tz::TimeZone;
 use rust_decimal::Decimal;
 use serde_json::{Map, Value};
 
 use super::cells::{Cells, number_value};
-use super::group::{Group, Key, Line, Place, Rejected, hex};
+use super::group::{Group, Key, Line, Place, Rejected};
 use super::mapping::{Duplicates, EventChoice, Mapping, TimeField};
+use super::origin::{Made, MapRecords, Origin};
 use super::row::{Problem, Row};
 use super::times::TimeReader;
-use super::validate::knowledge_delay;
 use super::{SourceConfig, segment};
 use crate::domain::clock::{Business, Timestamp};
 use crate::domain::customer::{Identity, IdentityKind};
 use crate::domain::event::{Fact, names};
-use crate::domain::id::digest;
+use crate::domain::message::message_id;
 use crate::domain::money::Currency;
 
 /// Makes facts of one source's groups.
 pub(super) struct Mapper {
-    source: String,
+    origin: Origin,
     /// `None`: the rows are Segment's messages.
     mapping: Option<Mapping>,
     times: TimeReader,
     consent_times: Vec<Option<TimeReader>>,
     currency: Currency,
     decimal_comma: bool,
-    imported: bool,
-    knowledge_delay: SignedDuration,
-}
-
-/// What a group has come to.
-pub(super) struct Made {
-    pub(super) facts: Vec<Fact>,
-    pub(super) rejected: Vec<Rejected>,
 }
 
 /// The event of a group while its rows are read.
@@ -74,80 +65,13 @@ impl Mapper {
             .collect::<Result<_, _>>()?;
         let currency = mapping.as_ref().and_then(|mapping| mapping.currency.as_deref());
         Ok(Mapper {
-            source: config.name.clone(),
+            origin: Origin::new(config)?,
             times,
             consent_times,
             currency: currency.map_or(Ok(business.currency), str::parse)?,
             decimal_comma: config.decimal_comma,
-            imported: config.imported,
-            knowledge_delay: knowledge_delay(&config.knowledge_delay)?,
             mapping,
         })
-    }
-
-    /// Everything that the numbering of appearances depends on besides the rows.
-    pub(super) fn seed(&self) -> Vec<&[u8]> {
-        let (group_by, way): (&[String], &[u8]) = match &self.mapping {
-            None => (&[], b"segment"),
-            Some(mapping) if mapping.message_id.is_some() => (&mapping.group_by, b"own id"),
-            Some(mapping) => (&mapping.group_by, b"hash"),
-        };
-        [self.source.as_bytes(), way].into_iter().chain(group_by.iter().map(String::as_bytes)).collect()
-    }
-
-    /// Whether a row that repeats another of its group is the same row.
-    pub(super) fn drops_duplicates(&self) -> bool {
-        self.mapping.as_ref().is_none_or(|mapping| mapping.duplicates == Duplicates::Drop)
-    }
-
-    /// Which group a row belongs to.
-    pub(super) fn place(&self, row: &Row) -> Result<Place, Problem> {
-        let Some(mapping) = &self.mapping else {
-            let id = if let Row::Object(object) = row { segment::message_id(object)? } else { None };
-            return Ok(Place::Alone { has_id: id.is_some() });
-        };
-        if mapping.group_by.is_empty() {
-            let cells = self.cells(row, &[]);
-            return Ok(Place::Alone { has_id: mapping.message_id.as_ref().is_some_and(|id| cells.text(id).is_some()) });
-        }
-        let part = |column: &String| {
-            let missing =
-                || Problem::new("no_group_key", format!("column `{column}`, by which rows are grouped, is empty"));
-            row.text(column).map(Cow::into_owned).ok_or_else(missing)
-        };
-        mapping.group_by.iter().map(part).collect::<Result<_, _>>().map(Place::Group)
-    }
-
-    /// The facts of a complete group. Every line of it is in one of them, or rejected.
-    pub(super) fn facts(&self, group: Group, now: Timestamp) -> Made {
-        let Group { key, ordinal, lines, mut rejected, .. } = group;
-        let mut facts = Vec::new();
-        let id = self.hashed_id(&key, ordinal);
-        let Some(mapping) = &self.mapping else {
-            for line in lines {
-                match self.message(&line.row, &id, now) {
-                    Ok(fact) => facts.push(fact),
-                    Err(problem) => rejected.push(reject(line, problem)),
-                }
-            }
-            return Made { facts, rejected };
-        };
-        let mut draft = Draft::default();
-        let mut used = Vec::new();
-        for line in lines {
-            match self.add(mapping, &mut draft, &line.row) {
-                Ok(()) => used.push(line),
-                Err(problem) => rejected.push(reject(line, problem)),
-            }
-        }
-        if !used.is_empty() {
-            match self.finish(mapping, draft, &key, id, ordinal, now) {
-                Ok(made) => facts = made,
-                Err(problem) => rejected.extend(used.into_iter().map(|line| reject(line, problem.clone()))),
-            }
-        }
-        rejected.sort_by_key(|rejected| rejected.line);
-        Made { facts, rejected }
     }
 
     fn cells<'a>(&self, row: &'a Row, negate: &'a [String]) -> Cells<'a> {
@@ -156,18 +80,18 @@ impl Mapper {
 
     fn message(&self, row: &Row, hashed_id: &str, now: Timestamp) -> Result<Fact, Problem> {
         let Row::Object(object) = row else { return Err(Problem::new("not_an_object", "the line is not an object")) };
-        let message = segment::read(object, &self.times)?;
-        let id = segment::message_id(object)?.unwrap_or_else(|| hashed_id.to_owned());
+        let (message, at, id) = segment::read(object, &self.times, now)?;
+        let id = id.unwrap_or_else(|| hashed_id.to_owned());
         Ok(Fact {
             traits: message.traits,
             properties: message.properties,
             context: message.context,
-            ..self.fact(id, &message.name, message.occurred_at, message.identities, now)
+            ..self.origin.fact(id, &message.name, at, message.identities, now)
         })
     }
 
     /// Takes a row into the draft, or leaves the draft as it is.
-    fn add<'a>(&self, mapping: &'a Mapping, draft: &mut Draft<'a>, row: &Row) -> Result<(), Problem> {
+    fn add<'a>(&self, mapping: &'a Mapping, draft: &mut Draft<'a>, row: &Row, now: Timestamp) -> Result<(), Problem> {
         let plain = self.cells(row, &[]);
         if let Some(rule) = mapping.quarantine.iter().find(|rule| plain.hold(&rule.when)) {
             let message = rule.message.clone().unwrap_or_else(|| "the mapping puts such rows aside".to_owned());
@@ -186,7 +110,7 @@ impl Mapper {
         let cells = self.cells(row, negate);
         let read_time = |times: &TimeReader| {
             let text = row.text(&times.column);
-            text.map(|text| times.read(&text)).transpose().map_err(|message| Problem::new("bad_time", message))
+            text.map(|text| times.read(&text, now)).transpose().map_err(|message| Problem::new("bad_time", message))
         };
         // Everything that can fail comes first, so that a row is either taken whole or not at all.
         let at = read_time(&self.times)?;
@@ -282,42 +206,82 @@ impl Mapper {
                 let about = field.topic.as_ref().map(|topic| format!("/{topic}")).unwrap_or_default();
                 let name = if given { names::CONSENT_GIVEN } else { names::CONSENT_WITHDRAWN };
                 let id = format!("{id}/consent/{}{about}", field.channel);
-                let mut fact = self.fact(id, name, stated_at.unwrap_or(at), draft.identities.clone(), now);
+                let mut fact = self.origin.fact(id, name, stated_at.unwrap_or(at), draft.identities.clone(), now);
                 fact.properties.insert("channel".to_owned(), field.channel.as_str().into());
                 fact.properties.extend(field.topic.as_ref().map(|topic| ("topic".to_owned(), topic.as_str().into())));
                 fact
             });
         let consent: Vec<Fact> = consent.collect();
-        let event = self.fact(id, draft.event, at, draft.identities, now);
+        let event = self.origin.fact(id, draft.event, at, draft.identities, now);
         let event = Fact { traits: draft.traits, properties: draft.properties, ..event };
         Ok(std::iter::once(event).chain(consent).collect())
     }
+}
 
-    fn fact(&self, id: String, name: &str, at: Timestamp, identities: Vec<Identity>, now: Timestamp) -> Fact {
-        Fact {
-            source: self.source.clone(),
-            message_id: id,
-            name: name.to_owned(),
-            occurred_at: at,
-            received_at: now,
-            known_at: if self.imported { at.plus(self.knowledge_delay) } else { now },
-            imported: self.imported,
-            identities,
-            traits: Map::new(),
-            properties: Map::new(),
-            context: Map::new(),
-        }
+impl MapRecords for Mapper {
+    fn columns(&self) -> Vec<&str> {
+        self.mapping.as_ref().map(Mapping::columns).unwrap_or_default()
     }
 
-    /// The id of an event whose source has none: never the file's name or the line, so the same data has the same id in
-    /// any file.
-    fn hashed_id(&self, key: &Key, ordinal: u32) -> String {
-        let (kind, hash): (&[u8], &[u8]) = match key {
-            Key::Group(hash) => (b"group", hash),
-            Key::Alone(hash) => (b"row", hash),
-            Key::Unreadable => (b"unreadable", &[]),
+    fn seed(&self) -> Vec<&[u8]> {
+        let (group_by, way): (&[String], &[u8]) = match &self.mapping {
+            None => (&[], b"segment"),
+            Some(mapping) if mapping.message_id.is_some() => (&mapping.group_by, b"own id"),
+            Some(mapping) => (&mapping.group_by, b"hash"),
         };
-        hex(&digest(&[kind, self.source.as_bytes(), hash, &ordinal.to_be_bytes()])[..16])
+        [self.origin.source.as_bytes(), way].into_iter().chain(group_by.iter().map(String::as_bytes)).collect()
+    }
+
+    fn drops_duplicates(&self) -> bool {
+        self.mapping.as_ref().is_none_or(|mapping| mapping.duplicates == Duplicates::Drop)
+    }
+
+    fn place(&self, row: &Row) -> Result<Place, Problem> {
+        let Some(mapping) = &self.mapping else {
+            let id = if let Row::Object(object) = row { message_id(object)? } else { None };
+            return Ok(Place::Alone { has_id: id.is_some() });
+        };
+        if mapping.group_by.is_empty() {
+            let cells = self.cells(row, &[]);
+            return Ok(Place::Alone { has_id: mapping.message_id.as_ref().is_some_and(|id| cells.text(id).is_some()) });
+        }
+        let part = |column: &String| {
+            let missing =
+                || Problem::new("no_group_key", format!("column `{column}`, by which rows are grouped, is empty"));
+            row.text(column).map(Cow::into_owned).ok_or_else(missing)
+        };
+        mapping.group_by.iter().map(part).collect::<Result<_, _>>().map(Place::Group)
+    }
+
+    fn facts(&self, group: Group, now: Timestamp) -> Made {
+        let Group { key, ordinal, lines, mut rejected, .. } = group;
+        let mut facts = Vec::new();
+        let id = self.origin.hashed_id(&key, ordinal);
+        let Some(mapping) = &self.mapping else {
+            for line in lines {
+                match self.message(&line.row, &id, now) {
+                    Ok(fact) => facts.push(fact),
+                    Err(problem) => rejected.push(reject(line, problem)),
+                }
+            }
+            return Made { facts, rejected, skipped: Vec::new() };
+        };
+        let mut draft = Draft::default();
+        let mut used = Vec::new();
+        for line in lines {
+            match self.add(mapping, &mut draft, &line.row, now) {
+                Ok(()) => used.push(line),
+                Err(problem) => rejected.push(reject(line, problem)),
+            }
+        }
+        if !used.is_empty() {
+            match self.finish(mapping, draft, &key, id, ordinal, now) {
+                Ok(made) => facts = made,
+                Err(problem) => rejected.extend(used.into_iter().map(|line| reject(line, problem.clone()))),
+            }
+        }
+        rejected.sort_by_key(|rejected| rejected.line);
+        Made { facts, rejected, skipped: Vec::new() }
     }
 }
 

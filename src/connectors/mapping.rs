@@ -4,23 +4,26 @@
 //! A row belongs to a group (`group_by`; without it every row stands alone), a group makes one event, and a row may state
 //! consent beside. [`super::mapper`] carries out what is written here; [`super::validate`] says what is wrong with it.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 
 use rust_decimal::Decimal;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 /// How rows become events. A *column* is a name of the CSV header; in JSON lines it is a field's name or, beginning with
 /// `/`, a JSON pointer (`/customer/email`). Blanks around a cell do not count, and an empty cell (or `null`) says nothing.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Mapping {
     /// Neighbouring rows with the same value in this column (or these columns) are one event: an invoice and its lines.
     #[serde(default, deserialize_with = "one_or_many")]
+    #[schemars(with = "OneOrMany<String>")]
     pub group_by: Vec<String>,
     /// What a row means that is exactly like another of the same group: `drop` (the default, a repeated line) or `keep`
     /// (two equal purchases).
@@ -64,7 +67,7 @@ pub struct Mapping {
 }
 
 /// What to do with a row that is exactly like another of the same group.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Duplicates {
     /// It is the same line twice: drop it and count it.
@@ -75,26 +78,29 @@ pub enum Duplicates {
 }
 
 /// What a row is called under a condition.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EventChoice {
     /// All of these must hold.
     #[serde(deserialize_with = "one_or_many")]
+    #[schemars(with = "OneOrMany<Condition>")]
     pub when: Vec<Condition>,
     /// What happened.
     pub event: String,
     /// Columns whose numbers are turned round: a refund's total is positive, but many shops write its lines as negative
     /// quantities.
     #[serde(default, deserialize_with = "one_or_many")]
+    #[schemars(with = "OneOrMany<String>")]
     pub negate: Vec<String>,
 }
 
 /// Rows that are put aside.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct QuarantineRule {
     /// All of these must hold.
     #[serde(deserialize_with = "one_or_many")]
+    #[schemars(with = "OneOrMany<Condition>")]
     pub when: Vec<Condition>,
     /// A short code to count by, such as `zero_price`.
     pub reason: String,
@@ -104,8 +110,9 @@ pub struct QuarantineRule {
 
 /// A question about one column: exactly one of the tests, turned round by `not`. A test for a number does not hold where
 /// there is none.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(title = "condition")]
 pub struct Condition {
     /// Of which column.
     pub column: String,
@@ -128,20 +135,22 @@ pub struct Condition {
 
 /// Where a value comes from: `"Column"`, `{ column = "x", type = "number" }`, `{ value = "web" }` or
 /// `{ join = ["customer", "date"] }`.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Field {
     /// A column.
     pub column: Option<String>,
     /// The same value for every row.
     pub value: Option<Value>,
     /// Several columns, joined by `/`; nothing when one of them is empty.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub join: Vec<String>,
     /// How to read the column.
+    #[serde(rename = "type")]
     pub kind: Option<FieldType>,
 }
 
 /// How a column's text is read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FieldType {
     /// As it stands.
@@ -153,7 +162,7 @@ pub enum FieldType {
 }
 
 /// When something happened: `"Column"`, or a table.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct TimeField {
     /// The column.
     pub column: String,
@@ -167,7 +176,7 @@ pub struct TimeField {
 }
 
 /// Where the customer's handles stand.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Identities {
     /// The company's own customer number.
@@ -181,7 +190,7 @@ pub struct Identities {
 }
 
 /// A column that says whether the customer may be written to.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ConsentField {
     /// The column. Empty: nothing is said.
@@ -193,9 +202,11 @@ pub struct ConsentField {
     pub topic: Option<String>,
     /// The words that mean yes; by default those of a truth value.
     #[serde(default, deserialize_with = "one_or_many")]
+    #[schemars(with = "OneOrMany<String>")]
     pub given: Vec<String>,
     /// The words that mean no; by default those of a truth value.
     #[serde(default, deserialize_with = "one_or_many")]
+    #[schemars(with = "OneOrMany<String>")]
     pub withdrawn: Vec<String>,
     /// When it was said; by default the event's time.
     pub time: Option<TimeField>,
@@ -255,22 +266,31 @@ impl Field {
 }
 
 /// The table form of a [`Field`].
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename = "Field")]
+#[schemars(inline)]
 struct FieldTable {
+    /// The column.
     column: Option<String>,
+    /// The same value for every row.
     value: Option<Value>,
+    /// Several columns, joined by `/`; nothing when one of them is empty.
     #[serde(default)]
     join: Vec<String>,
+    /// How to read the column.
     r#type: Option<FieldType>,
 }
 
 /// The table form of a [`TimeField`].
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename = "TimeField")]
+#[schemars(inline)]
 struct TimeTable {
+    /// The column.
     column: String,
+    /// As in strptime (`%d.%m.%Y %H:%M`), or `unix_seconds`, `unix_milliseconds`. Without it ISO 8601.
     format: Option<String>,
+    /// The zone of times that state none (IANA name). Default: the business's.
     zone: Option<String>,
 }
 
@@ -322,29 +342,70 @@ impl<'de, V: From<T>, F: FnOnce(String) -> V, T: Deserialize<'de>> Visitor<'de> 
     }
 }
 
-/// Reads a list, or one thing as a list of one.
-fn one_or_many<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
-    struct OneOrMany<T>(PhantomData<T>);
+/// Either form of a field, for the schema.
+fn text_or_table<T: JsonSchema>(title: &str, generator: &mut SchemaGenerator) -> Schema {
+    let column = json_schema!({ "type": "string", "description": "The column." });
+    json_schema!({ "title": title, "anyOf": [column, generator.subschema_for::<T>()] })
+}
 
-    impl<'de, T: Deserialize<'de>> Visitor<'de> for OneOrMany<T> {
-        type Value = Vec<T>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("one value or a list of them")
-        }
-
-        fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Vec<T>, E> {
-            T::deserialize(serde::de::value::StrDeserializer::new(text)).map(|one| vec![one])
-        }
-
-        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Vec<T>, A::Error> {
-            T::deserialize(MapAccessDeserializer::new(map)).map(|one| vec![one])
-        }
-
-        fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Vec<T>, A::Error> {
-            Vec::deserialize(SeqAccessDeserializer::new(seq))
-        }
+impl JsonSchema for Field {
+    fn schema_name() -> Cow<'static, str> {
+        "Field".into()
     }
 
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        text_or_table::<FieldTable>("field", generator)
+    }
+}
+
+impl JsonSchema for TimeField {
+    fn schema_name() -> Cow<'static, str> {
+        "TimeField".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        text_or_table::<TimeTable>("time", generator)
+    }
+}
+
+/// Reads a list, or one thing as a list of one; and says so in the schema.
+struct OneOrMany<T>(PhantomData<T>);
+
+impl<T: JsonSchema> JsonSchema for OneOrMany<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        format!("OneOrMany_{}", T::schema_name()).into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let one = generator.subschema_for::<T>();
+        json_schema!({ "anyOf": [one, { "type": "array", "items": one }] })
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for OneOrMany<T> {
+    type Value = Vec<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("one value or a list of them")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Vec<T>, E> {
+        T::deserialize(serde::de::value::StrDeserializer::new(text)).map(|one| vec![one])
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Vec<T>, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(map)).map(|one| vec![one])
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Vec<T>, A::Error> {
+        Vec::deserialize(SeqAccessDeserializer::new(seq))
+    }
+}
+
+fn one_or_many<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
     deserializer.deserialize_any(OneOrMany(PhantomData))
 }

@@ -50,7 +50,7 @@ pub(super) trait Records: Send {
 }
 
 /// The readable content of a record.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Row {
     /// A CSV row: all cells in one text, cut at `ends`.
     Cells { columns: Arc<[String]>, text: String, ends: Vec<usize> },

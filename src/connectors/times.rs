@@ -6,6 +6,7 @@ use jiff::tz::TimeZone;
 
 use super::mapping::TimeField;
 use crate::domain::clock::Timestamp;
+use crate::domain::occurred;
 
 /// Reads one column's times.
 #[derive(Clone, Debug)]
@@ -48,20 +49,27 @@ impl TimeReader {
         Ok(TimeReader { column: field.column.clone(), format, zone })
     }
 
-    /// The instant that `text` means; an error says what was expected.
-    pub(super) fn read(&self, text: &str) -> Result<Timestamp, String> {
-        self.instant(text).ok_or_else(|| {
-            let expected = match &self.format {
-                Format::Iso => "an ISO 8601 time such as 2026-03-01 09:00:00 (state `format` for any other)",
-                Format::Pattern(pattern) => pattern,
-                Format::UnixSeconds => "seconds since 1970",
-                Format::UnixMilliseconds => "milliseconds since 1970",
-            };
-            format!("`{text}` in column `{}` is not a time; expected {expected}", self.column)
-        })
+    /// The instant that `text` means, if an event in a file read at `read_at` can have happened then; an error says what was
+    /// expected.
+    pub(super) fn read(&self, text: &str, read_at: Timestamp) -> Result<Timestamp, String> {
+        let stated = self.instant(text).ok_or_else(|| {
+            format!("`{text}` in column `{}` is not a time; expected {}", self.column, self.expected())
+        })?;
+        occurred::in_file(stated, read_at).map_err(|why| format!("column `{}`: {why}", self.column))
     }
 
-    fn instant(&self, text: &str) -> Option<Timestamp> {
+    /// What a time looks like that can be read.
+    pub(super) fn expected(&self) -> &str {
+        match &self.format {
+            Format::Iso => "an ISO 8601 time such as 2026-03-01 09:00:00 (state `format` for any other)",
+            Format::Pattern(pattern) => pattern,
+            Format::UnixSeconds => "seconds since 1970",
+            Format::UnixMilliseconds => "milliseconds since 1970",
+        }
+    }
+
+    /// The instant that `text` means, if it is a time.
+    pub(super) fn instant(&self, text: &str) -> Option<Timestamp> {
         let at = match &self.format {
             Format::UnixSeconds => jiff::Timestamp::from_second(text.parse().ok()?).ok()?,
             Format::UnixMilliseconds => jiff::Timestamp::from_millisecond(text.parse().ok()?).ok()?,
@@ -97,7 +105,7 @@ mod tests {
     fn check(format: Option<&str>, text: &str, expected: &str) {
         let field = TimeField { column: "at".to_owned(), format: format.map(Into::into), zone: None };
         let london = TimeZone::get("Europe/London").unwrap();
-        let read = TimeReader::new(&field, &london).unwrap().read(text);
+        let read = TimeReader::new(&field, &london).unwrap().read(text, Timestamp::MAX);
         assert_eq!(read.map_or_else(|e| e, |at| at.to_string()), expected, "{format:?} {text}");
     }
 

@@ -8,7 +8,7 @@ use super::mapping::{Condition, Field, FieldType, Mapping, TimeField};
 use super::times::TimeReader;
 use super::{SourceConfig, SourceKind};
 use crate::domain::diagnostic::did_you_mean;
-use crate::domain::event::names;
+use crate::domain::event::{is_reserved, names};
 use crate::domain::money::Currency;
 
 impl SourceConfig {
@@ -18,6 +18,9 @@ impl SourceConfig {
         let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-';
         if self.name.is_empty() || !self.name.chars().all(allowed) {
             problems.push(format!("name: `{}` may only have a-z, 0-9, `_` and `-`", self.name));
+        }
+        if is_reserved(&self.name) {
+            problems.push(format!("name: `{}` is rekindle's own; choose another", self.name));
         }
         match knowledge_delay(&self.knowledge_delay) {
             Err(problem) => problems.push(format!("knowledge_delay: {problem}")),
@@ -34,12 +37,26 @@ impl SourceConfig {
         if !(64..=16 * 1024 * 1024).contains(&self.max_line_bytes) {
             problems.push(format!("max_line_bytes: {} is not between 64 and 16777216", self.max_line_bytes));
         }
+        match (&self.plugin, self.kind) {
+            (None, SourceKind::Plugin) => {
+                problems.push(
+                    "plugin: say which, such as `plugin = \"shopify\"`; `rekindle plugins list` shows them".into(),
+                );
+            }
+            (Some(_), SourceKind::Csv | SourceKind::Jsonl) => {
+                problems.push("plugin: is for `kind = \"plugin\"`".to_owned());
+            }
+            _ => {}
+        }
         match (&self.mapping, self.kind) {
+            (Some(_), SourceKind::Plugin) => {
+                problems.push("mapping: a plugin brings its own; leave `[sources.mapping]` out".to_owned());
+            }
             (None, SourceKind::Csv) => {
                 problems
                     .push("mapping: a CSV source needs `[sources.mapping]`, which says what its columns mean".into());
             }
-            (None, SourceKind::Jsonl) => {}
+            (None, SourceKind::Jsonl | SourceKind::Plugin) => {}
             (Some(mapping), _) => mapping.check(&mut problems),
         }
         problems

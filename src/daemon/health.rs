@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -44,18 +44,20 @@ impl Health {
         if let Err(PipelineError::Store(StoreError::Full(_))) = outcome {
             self.no_room.store(true, Ordering::SeqCst);
         }
-        let mut troubles = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
         match outcome {
             Ok(()) => {
-                if troubles.remove(worker).is_some() {
+                if self.troubles().remove(worker).is_some() {
                     tracing::info!("{worker} goes on");
                 }
             }
-            Err(error) => {
-                if troubles.insert(worker.to_owned(), error.to_string()).is_none() {
-                    tracing::error!(error = %error, "{worker} failed and is tried again until it goes on: {error}");
-                }
-            }
+            Err(error) => self.fails(worker, &error.to_string()),
+        }
+    }
+
+    /// Notes that a worker's try failed.
+    pub(super) fn fails(&self, worker: &str, why: &str) {
+        if self.troubles().insert(worker.to_owned(), why.to_owned()).is_none() {
+            tracing::error!(error = %why, "{worker} failed and is tried again until it goes on: {why}");
         }
     }
 
@@ -70,8 +72,11 @@ impl Health {
     }
 
     fn first_trouble(&self) -> Option<String> {
-        let troubles = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
-        troubles.iter().next().map(|(worker, why)| format!("{worker} failed: {why}"))
+        self.troubles().iter().next().map(|(worker, why)| format!("{worker} failed: {why}"))
+    }
+
+    fn troubles(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
+        self.troubles.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

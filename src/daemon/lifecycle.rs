@@ -10,6 +10,8 @@ use tokio_util::sync::CancellationToken;
 use super::Engine;
 use super::disk::Disk;
 use super::health::{Health, listed};
+use super::notify::Notifier;
+use super::supervise::supervised;
 use crate::api::{ApiState, Limits, WriteKey, serve};
 use crate::channels::Channel;
 use crate::config::Config;
@@ -21,11 +23,20 @@ use crate::stores::sqlite::ballast::Ballast;
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 /// After an error of the store, before the next try.
 const PAUSE: Duration = Duration::from_secs(1);
+/// How often the daemon looks whether a command beside it has appended to the log.
+const NOTICE_EVERY: Duration = Duration::from_secs(1);
 /// How long what is under way may take to finish when the daemon stops, unless told otherwise. Service managers kill after
 /// 30 seconds (containers) or 90 (systemd).
 pub const GRACE: Duration = Duration::from_secs(25);
 /// How long records stay in the log after they were derived from.
 const KEEP_LOG: SignedDuration = SignedDuration::from_hours(7 * 24);
+
+/// The worker's name in the log and in `/readyz`.
+const DECIDING: &str = "deciding";
+
+fn delivering_by(channel: &dyn Channel) -> String {
+    format!("delivering by {}", channel.name())
+}
 
 impl Engine {
     /// Serves `listener` and works until `stop`; then takes nothing more in, lets what is under way finish, and returns.
@@ -57,22 +68,35 @@ impl Engine {
             limits: Limits { drain_timeout: grace.mul_f64(0.8), ..Limits::default() },
             business_name: config.business.name.clone(),
         };
+        let notifier = Notifier::of(environment);
         let workers = tokio_util::task::TaskTracker::new();
         let serving = workers.spawn(serve(listener, state, stop.clone()));
         workers.spawn(self.clone().keep_looking(health.clone(), Disk::new(ballast), stop.clone()));
-        workers.spawn(self.clone().keep_deciding(health.clone(), stop.clone()));
-        workers.spawn(self.clone().keep_watching(stop.clone()));
+        workers.spawn(self.clone().keep_watching(notifier.clone(), stop.clone()));
+        workers.spawn(self.clone().keep_noticing(stop.clone()));
+        workers.spawn(self.clone().keep_counting(stop.clone()));
+        workers.spawn(self.clone().keep_alive(notifier.clone(), stop.clone()));
+        self.follow_sources(&workers, &health, &stop);
+        let (deciding, noted, stopped) = (self.clone(), health.clone(), stop.clone());
+        let deciding = move || deciding.clone().keep_deciding(noted.clone(), stopped.clone());
+        workers.spawn(supervised(DECIDING.to_owned(), PAUSE, health.clone(), stop.clone(), deciding));
         for channel in self.pipeline.channels.clone() {
-            workers.spawn(self.clone().keep_delivering(channel, health.clone(), stop.clone()));
+            let worker = delivering_by(&*channel);
+            let (delivering, noted, stopped) = (self.clone(), health.clone(), stop.clone());
+            let delivering =
+                move || delivering.clone().keep_delivering(channel.clone(), noted.clone(), stopped.clone());
+            workers.spawn(supervised(worker, PAUSE, health.clone(), stop.clone(), delivering));
         }
+        notifier.ready(&self.status());
         stop.cancelled().await;
+        notifier.stopping();
         self.desk.close();
         workers.close();
         let finished = async {
             // A panic in it ends the connections too.
             drop(serving.await);
             self.inbox.drain();
-            self.decided.notify_waiters();
+            self.say_that_more_was_decided();
             workers.wait().await;
         };
         if tokio::time::timeout(grace, finished).await.is_err() {
@@ -83,6 +107,10 @@ impl Engine {
 
     fn say_who_was_late(&self) {
         let late = self.desk.under_way();
+        if late.is_empty() {
+            tracing::warn!("stopped without waiting any longer for the store to answer; nothing was under way");
+            return;
+        }
         let deliveries = listed(late.iter().map(|(delivery, channel)| format!("{delivery} ({channel})")));
         tracing::warn!(
             n_deliveries = late.len(),
@@ -95,16 +123,17 @@ impl Engine {
     async fn keep_deciding(self: Arc<Self>, health: Arc<Health>, stop: CancellationToken) {
         let mut trimmed_at = Timestamp::EPOCH;
         while !stop.is_cancelled() {
+            self.pipeline.metrics.step();
             // Deciding commits whole batches; one that is dropped in the middle is decided again at the next start.
             let decided = tokio::select! {
                 () = stop.cancelled() => return,
                 decided = self.decide() => decided,
             };
-            health.note("deciding", decided.as_ref().map(drop));
+            health.note(DECIDING, decided.as_ref().map(drop));
             let pause = match decided {
                 Ok(n) => {
                     if n > 0 {
-                        self.decided.notify_waiters();
+                        self.say_that_more_was_decided();
                     }
                     let now = self.pipeline.clock.now();
                     if now.since(trimmed_at) > SignedDuration::from_hours(1) {
@@ -123,11 +152,28 @@ impl Engine {
         }
     }
 
+    /// An operator's statements are appended by another process, which cannot knock. Two look-ups by key a second.
+    async fn keep_noticing(self: Arc<Self>, stop: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(NOTICE_EVERY) => {}
+            }
+            let (end, position) = tokio::join!(self.pipeline.log.end(), self.pipeline.store.position());
+            if matches!((end, position), (Ok(end), Ok(position)) if end > position) {
+                self.arrived.notify_one();
+            }
+        }
+    }
+
     async fn keep_delivering(self: Arc<Self>, channel: Arc<dyn Channel>, health: Arc<Health>, stop: CancellationToken) {
-        let worker = format!("delivering by {}", channel.name());
+        let worker = delivering_by(&*channel);
+        // Of a worker before this one; at the start of the daemon there is nothing.
+        let mut orphans = true;
         while !stop.is_cancelled() {
             let decided = self.decided.notified();
-            let delivered = self.deliver_through(&*channel).await;
+            let delivered = self.deliver_through(&*channel, orphans).await;
+            orphans = delivered.is_err();
             health.note(&worker, delivered.as_ref().map(drop));
             let pause = match delivered {
                 Ok(next) => self.until(next),
@@ -141,11 +187,23 @@ impl Engine {
         }
     }
 
-    /// Carries out what may leave through `channel` now; says when the next of it may.
-    pub async fn deliver_through(&self, channel: &dyn Channel) -> Result<Option<Timestamp>, PipelineError> {
+    /// Carries out what may leave through `channel` now; says when the next of it may. After a call that failed, with
+    /// `orphans`.
+    pub async fn deliver_through(
+        &self,
+        channel: &dyn Channel,
+        orphans: bool,
+    ) -> Result<Option<Timestamp>, PipelineError> {
+        if orphans {
+            self.pipeline.recover_orphans(channel, &self.desk).await?;
+        }
         self.pipeline.deliver_due(channel, &self.desk).await?;
-        let next_due = self.pipeline.store.next_due(Some(channel.name())).await?;
-        Ok([next_due, self.pipeline.lost_leases_end_at()].into_iter().flatten().min())
+        Ok(self.pipeline.store.next_due(Some(channel.name())).await?)
+    }
+
+    pub(super) fn say_that_more_was_decided(&self) {
+        self.decided.notify_waiters();
+        self.desk.wake();
     }
 
     /// How long to sleep until `next`, by our own clock.

@@ -28,9 +28,12 @@ use crate::stores::{Log, Store, StoreError};
 use crate::telemetry::Metrics;
 
 mod disk;
+mod follow;
 mod health;
 mod lifecycle;
+mod notify;
 mod reload;
+mod supervise;
 
 pub use lifecycle::GRACE;
 
@@ -148,17 +151,14 @@ impl Engine {
         tasks.spawn(writing);
         let (desk, settling) = Desk::open(store.clone(), wait);
         tasks.spawn(settling);
-        channels.push(Arc::new(TaskList { store: store.clone() }));
+        channels.push(Arc::new(TaskList { desk: desk.clone() }));
         channels.push(Arc::new(TraitSetter { intake: inbox.clone() }));
 
         let context = DecisionContext {
             schedules: schedules(&book, config, &business)?,
             book,
             templates: templates.current().cards().clone(),
-            models: Vec::new(),
-            policy: config.contact.policy(business.zone.clone()),
-            business,
-            catch_up: config.schedule.catch_up,
+            ..context_of(config)?
         };
         let parts = PipelineParts {
             unsubscribe: UnsubscribeSigner::new(unsubscribe_secret(&*store).await?),
@@ -174,6 +174,7 @@ impl Engine {
         let pipeline = Arc::new(Pipeline::new(parts, context));
         pipeline.load_models().await?;
         pipeline.recover_deliveries().await?;
+        pipeline.settle_restored().await?;
         let decided = Arc::new(Notify::new());
         let (config, files) = (config.clone(), None);
         Ok(Engine { pipeline, inbox, diagnostics, config, templates, desk, arrived, decided, tasks, files })
@@ -186,7 +187,6 @@ impl Engine {
             let mut n = self.decide().await?;
             let next_due = self.pipeline.store.next_due(None).await?;
             let now = self.pipeline.clock.now();
-            let next_due = [next_due, self.pipeline.lost_leases_end_at()].into_iter().flatten().min();
             if next_due.is_some_and(|at| at <= now) {
                 for channel in &self.pipeline.channels {
                     n += self.pipeline.deliver_due(&**channel, &self.desk).await?;
@@ -201,7 +201,8 @@ impl Engine {
     /// Derives what arrived and sweeps what is due; says how much that was.
     pub async fn decide(&self) -> Result<u64, PipelineError> {
         self.pipeline.settle_edited_segments().await?;
-        let mut n = self.pipeline.derive_all(|_| ()).await?;
+        // Told after every batch: under a steady load the log is never empty, and deliveries must not wait until it is.
+        let mut n = self.pipeline.derive_all(|_| self.say_that_more_was_decided()).await?;
         for tick in self.pipeline.due_ticks(self.pipeline.clock.now()).await? {
             self.pipeline.sweep(tick).await?;
             n += 1;
@@ -234,6 +235,21 @@ impl Engine {
             files.close().await;
         }
     }
+}
+
+/// What to decide by before any rule is read: whose days, whose money, and the standing orders.
+pub fn context_of(config: &Config) -> anyhow::Result<DecisionContext> {
+    let business = Arc::new(config.business.business().map_err(anyhow::Error::msg)?);
+    Ok(DecisionContext {
+        book: Arc::default(),
+        templates: Default::default(),
+        models: Vec::new(),
+        policy: config.contact.policy(business.zone.clone()),
+        business,
+        schedules: Vec::new(),
+        catch_up: config.schedule.catch_up,
+        doubt: None,
+    })
 }
 
 /// The calendars of the scheduled rules and of the rescoring.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use super::notify::Notifier;
 use super::{Engine, Written, read_written, schedules};
 use crate::domain::diagnostic::{Diagnostic, Severity};
 use crate::domain::id::short_hash;
@@ -52,7 +53,7 @@ impl Engine {
     }
 
     /// Until `stop`: looks whether the files have changed. SIGHUP takes them over at once.
-    pub(super) async fn keep_watching(self: Arc<Self>, stop: CancellationToken) {
+    pub(super) async fn keep_watching(self: Arc<Self>, notifier: Notifier, stop: CancellationToken) {
         let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
         let folders = [self.config.files.rules.clone(), self.config.files.templates.clone()];
         let mut in_force = look(folders.clone()).await;
@@ -62,18 +63,24 @@ impl Engine {
                 () = stop.cancelled() => return,
                 _ = hangup.recv() => {
                     in_force = look(folders.clone()).await;
-                    self.reload();
+                    self.reload_and_tell(&notifier);
                 }
                 () = tokio::time::sleep(LOOK_EVERY) => {
                     let now = look(folders.clone()).await;
                     if now != in_force && now == seen {
                         in_force.clone_from(&now);
-                        self.reload();
+                        self.reload_and_tell(&notifier);
                     }
                     seen = now;
                 }
             }
         }
+    }
+
+    fn reload_and_tell(&self, notifier: &Notifier) {
+        notifier.reloading();
+        self.reload();
+        notifier.ready(&self.status());
     }
 }
 

@@ -58,6 +58,11 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// A customer by our own id.
+    pub fn own(customer: CustomerId) -> Self {
+        Identity { kind: IdentityKind::CustomerId, value: customer.to_string() }
+    }
+
     /// Brings `value` to its normal form: trimmed; emails lower case; phones without punctuation. `None` when nothing
     /// usable is left (an email without `@`, a text longer than 256 bytes, a control character).
     pub fn new(kind: IdentityKind, value: &str) -> Option<Self> {
@@ -119,8 +124,14 @@ pub enum Resolution {
 /// customer that were not merged before: a shared browser or a mistyped email must not merge two people, so such a
 /// candidate is left alone. With `linked` (an alias or an explicit merge) the caller states that the handles are one
 /// person and that guard is lifted.
+/// `separated` says of two customers that an operator keeps them apart: that holds against a link, too.
 /// The survivor is the known customer before an anonymous one, and among equals the oldest.
-pub fn resolve(candidates: &[Candidate], user_ids: &BTreeSet<String>, linked: bool) -> Resolution {
+pub fn resolve(
+    candidates: &[Candidate],
+    user_ids: &BTreeSet<String>,
+    linked: bool,
+    separated: &dyn Fn(CustomerId, CustomerId) -> bool,
+) -> Resolution {
     let mut order: Vec<&Candidate> = candidates.iter().collect();
     order.sort_by_key(|c| (c.through.kind, c.customer));
     let mut joined: Vec<&Candidate> = Vec::new();
@@ -130,6 +141,9 @@ pub fn resolve(candidates: &[Candidate], user_ids: &BTreeSet<String>, linked: bo
             continue;
         }
         let apart = !names.is_empty() && !candidate.user_ids.is_empty() && names.is_disjoint(&candidate.user_ids);
+        if joined.iter().any(|j| separated(j.customer, candidate.customer)) {
+            continue;
+        }
         if linked || !apart {
             names.extend(candidate.user_ids.iter().cloned());
             joined.push(candidate);
@@ -146,6 +160,10 @@ pub fn resolve(candidates: &[Candidate], user_ids: &BTreeSet<String>, linked: bo
 mod tests {
     use super::*;
     use crate::domain::clock::Timestamp;
+
+    fn together(_: CustomerId, _: CustomerId) -> bool {
+        false
+    }
 
     fn customer(n: i64) -> CustomerId {
         CustomerId::derive(Timestamp::from_micros(n * 1_000), &[b"c"])
@@ -168,7 +186,7 @@ mod tests {
         let known = candidate(2, IdentityKind::UserId, "u1", &["u1"]);
         let browser = candidate(1, IdentityKind::AnonymousId, "a1", &[]);
         let expected = Resolution::Merge { survivor: customer(2), absorbed: vec![customer(1)] };
-        assert_eq!(resolve(&[browser, known], &names(&["u1"]), false), expected);
+        assert_eq!(resolve(&[browser, known], &names(&["u1"]), false, &together), expected);
     }
 
     #[test]
@@ -176,24 +194,38 @@ mod tests {
         let first = candidate(1, IdentityKind::UserId, "u1", &["u1"]);
         let shared = candidate(2, IdentityKind::Email, "home@example.com", &["u2"]);
         let both = [first.clone(), shared.clone()];
-        assert_eq!(resolve(&both, &names(&["u1"]), false), Resolution::Known(customer(1)));
+        assert_eq!(resolve(&both, &names(&["u1"]), false, &together), Resolution::Known(customer(1)));
         // A new user id at a browser that belongs to somebody else starts a customer of its own.
-        assert_eq!(resolve(&[shared], &names(&["u3"]), false), Resolution::New);
+        assert_eq!(resolve(&[shared], &names(&["u3"]), false, &together), Resolution::New);
         let merged = Resolution::Merge { survivor: customer(1), absorbed: vec![customer(2)] };
-        assert_eq!(resolve(&both, &names(&["u1"]), true), merged);
+        assert_eq!(resolve(&both, &names(&["u1"]), true, &together), merged);
+    }
+
+    #[test]
+    fn whom_an_operator_keeps_apart_no_event_and_no_link_joins() {
+        let known = candidate(1, IdentityKind::UserId, "u1", &["u1"]);
+        let browser = candidate(2, IdentityKind::AnonymousId, "a1", &[]);
+        let apart = |a: CustomerId, b: CustomerId| a != b;
+        for linked in [false, true] {
+            let both = [known.clone(), browser.clone()];
+            assert_eq!(resolve(&both, &names(&["u1"]), linked, &apart), Resolution::Known(customer(1)));
+        }
     }
 
     #[test]
     fn a_customer_with_two_merged_user_ids_stays_one_customer() {
         let merged = candidate(1, IdentityKind::UserId, "u1", &["u1", "u2"]);
-        assert_eq!(resolve(std::slice::from_ref(&merged), &names(&["u1"]), false), Resolution::Known(customer(1)));
+        assert_eq!(
+            resolve(std::slice::from_ref(&merged), &names(&["u1"]), false, &together),
+            Resolution::Known(customer(1))
+        );
         let by_email = candidate(1, IdentityKind::Email, "ana@example.com", &["u1", "u2"]);
-        assert_eq!(resolve(&[by_email], &names(&[]), false), Resolution::Known(customer(1)));
+        assert_eq!(resolve(&[by_email], &names(&[]), false, &together), Resolution::Known(customer(1)));
         let browser = candidate(2, IdentityKind::AnonymousId, "a1", &[]);
         let joined = Resolution::Merge { survivor: customer(1), absorbed: vec![customer(2)] };
-        assert_eq!(resolve(&[merged.clone(), browser], &names(&["u1"]), false), joined);
+        assert_eq!(resolve(&[merged.clone(), browser], &names(&["u1"]), false, &together), joined);
         let foreign = candidate(3, IdentityKind::Email, "home@example.com", &["u3"]);
-        assert_eq!(resolve(&[merged, foreign], &names(&["u1"]), false), Resolution::Known(customer(1)));
+        assert_eq!(resolve(&[merged, foreign], &names(&["u1"]), false, &together), Resolution::Known(customer(1)));
     }
 
     #[test]

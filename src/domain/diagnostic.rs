@@ -57,6 +57,23 @@ impl Diagnostic {
         self
     }
 
+    /// At this byte of `text`, the content of the file.
+    #[must_use]
+    pub fn at_offset(self, text: &str, offset: usize) -> Self {
+        let before = text.get(..offset).unwrap_or(text);
+        let line = before.matches('\n').count() + 1;
+        let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+        self.at(u32::try_from(line).unwrap_or(u32::MAX), u32::try_from(column).unwrap_or(u32::MAX))
+    }
+
+    /// Only where: `rules/win_back.rhai:7:14`.
+    pub fn place(&self) -> String {
+        match (self.line, self.column) {
+            (Some(line), Some(column)) => format!("{}:{line}:{column}", self.file),
+            _ => self.file.clone(),
+        }
+    }
+
     /// With advice.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
@@ -68,12 +85,8 @@ impl Diagnostic {
 impl fmt::Display for Diagnostic {
     /// `rules/win_back.rhai:7:14: error: unknown template winback` and, on a second line, the help.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.file)?;
-        if let (Some(line), Some(column)) = (self.line, self.column) {
-            write!(f, ":{line}:{column}")?;
-        }
         let severity = if self.severity == Severity::Error { "error" } else { "warning" };
-        write!(f, ": {severity}: {}", self.message)?;
+        write!(f, "{}: {severity}: {}", self.place(), self.message)?;
         self.help.as_ref().map_or(Ok(()), |help| write!(f, "\n  help: {help}"))
     }
 }

@@ -6,8 +6,9 @@ use serde_json::{Map, Value};
 
 use super::clock::Timestamp;
 use super::customer::{Identity, IdentityKind};
+use super::foreign::Unusable;
 use super::id::{CustomerId, EventId, digest};
-use super::money::{Currency, Money};
+use super::money::{Currency, MAX_MAJOR, Money};
 
 /// The events that rekindle itself understands. Every other name is kept, counted and available to rules just the same.
 /// The e-commerce names are those of Segment's specification.
@@ -24,6 +25,8 @@ pub mod names {
     pub const IDENTIFIED: &str = "Customer Identified";
     /// Two handles are one customer (`/v1/alias`, an operator's merge).
     pub const MERGED: &str = "Customers Merged";
+    /// Two customers are not one person, by an operator's word; no door takes it in. A merge that joined them is undone.
+    pub const SEPARATED: &str = "Customers Separated";
     /// A page was seen (`/v1/page`).
     pub const PAGE_VIEWED: &str = "Page Viewed";
     /// A screen of an app was seen (`/v1/screen`).
@@ -57,6 +60,25 @@ pub mod names {
         SUPPRESSED,
         UNSUPPRESSED,
         TRAIT_SET,
+    ];
+
+    /// Events of Segment's e-commerce specification, of reviews, payments and subscriptions, that shops commonly send.
+    pub const COMMON: &[&str] = &[
+        "Cart Viewed",
+        "Checkout Completed",
+        "Checkout Started",
+        "Coupon Applied",
+        "Payment Failed",
+        "Product Added",
+        "Product List Viewed",
+        "Product Removed",
+        "Product Reviewed",
+        "Product Viewed",
+        "Products Searched",
+        "Review Submitted",
+        "Subscription Cancelled",
+        "Support Ticket Opened",
+        "Support Ticket Closed",
     ];
 }
 
@@ -92,7 +114,26 @@ pub struct Fact {
     pub context: Map<String, Value>,
 }
 
+/// The source of what an operator states on the command line. No door lets it in from outside.
+pub const OPERATOR: &str = "operator";
+
+/// Whether a source speaks for rekindle or its operator, so that nobody else may bear its name.
+pub fn is_reserved(source: &str) -> bool {
+    source == OPERATOR || source == "rekindle"
+}
+
 impl Fact {
+    /// Whether this is an operator's word on who is one customer: it is filed and followed, and no part of what the
+    /// customers did.
+    pub fn is_operators_word(&self) -> bool {
+        self.source == OPERATOR && matches!(self.name.as_str(), names::MERGED | names::SEPARATED)
+    }
+
+    /// Whether an operator states here that two customers are not one person.
+    pub fn separates(&self) -> bool {
+        self.source == OPERATOR && self.name == names::SEPARATED
+    }
+
     /// What duplicates are found by: 16 bytes of the hash of source and message id.
     pub fn dedupe_key(&self) -> [u8; 16] {
         first_half(digest(&[self.source.as_bytes(), self.message_id.as_bytes()]))
@@ -123,7 +164,7 @@ impl Fact {
 
     /// The amount of the event: `revenue`, else `total`, else `value`, in its `currency` (else `default`).
     pub fn amount(&self, default: Currency) -> Option<Money> {
-        let amount = ["revenue", "total", "value"].iter().find_map(|key| decimal(self.properties.get(*key)?))?;
+        let amount = AMOUNTS.iter().find_map(|key| decimal(self.properties.get(*key)?))?;
         let currency = self.currency(default);
         Some(Money { minor: currency.minor(amount)?, currency })
     }
@@ -132,6 +173,24 @@ impl Fact {
     pub fn currency(&self, default: Currency) -> Currency {
         self.properties.get("currency").and_then(Value::as_str).and_then(|c| c.parse().ok()).unwrap_or(default)
     }
+}
+
+/// Where events state their amount, in this order.
+const AMOUNTS: [&str; 3] = ["revenue", "total", "value"];
+
+/// Whether an order or refund called `name` states an amount that cannot be counted: it would silently count as nothing.
+pub fn check_amount(name: &str, properties: &Map<String, Value>) -> Result<(), Unusable> {
+    if ![names::ORDER_COMPLETED, names::ORDER_UPDATED, names::ORDER_REFUNDED].contains(&name) {
+        return Ok(());
+    }
+    let is_stated = |value: &&Value| !value.is_null() && value.as_str().is_none_or(|text| !text.trim().is_empty());
+    let mut stated = AMOUNTS.iter().filter_map(|key| properties.get(*key)).filter(is_stated).peekable();
+    let countable = |value: &Value| decimal(value).is_some_and(|amount| amount.abs() <= Decimal::from(MAX_MAJOR));
+    if stated.peek().is_none() || stated.any(countable) {
+        return Ok(());
+    }
+    let message = "the amount is not a number that can be counted; state `total` or `revenue` as in 12.50";
+    Err(Unusable::new("bad_amount", message))
 }
 
 fn first_half(hash: [u8; 32]) -> [u8; 16] {

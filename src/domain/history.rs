@@ -30,14 +30,16 @@ impl Series {
         self.last_at = self.last_at.max(other.last_at);
         for (&day, &(n, sum)) in &other.days {
             let slot = self.days.entry(day).or_default();
-            slot.0 += n;
-            slot.1 += sum;
+            slot.0 = slot.0.saturating_add(n);
+            slot.1 = slot.1.saturating_add(sum);
         }
     }
 
     /// Count and sum over the days from `first_day` on (`i32::MIN` for all).
     pub fn since_day(&self, first_day: i32) -> (u64, i64) {
-        self.days.range(first_day..).fold((0, 0), |(n, sum), (_, &(more, amount))| (n + u64::from(more), sum + amount))
+        self.days
+            .range(first_day..)
+            .fold((0, 0), |(n, sum), (_, &(more, amount))| (n + u64::from(more), sum.saturating_add(amount)))
     }
 }
 

@@ -11,7 +11,11 @@ pub mod money;
 
 pub mod customer;
 pub mod event;
+pub mod foreign;
 pub mod history;
+pub mod known_event;
+pub mod message;
+pub mod occurred;
 pub mod order;
 pub mod profile;
 pub mod quarantine;

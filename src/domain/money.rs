@@ -7,6 +7,10 @@ use rust_decimal::prelude::ToPrimitive;
 use rust_decimal::{Decimal, RoundingStrategy};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+/// The largest amount that is counted, in major units: more than any shop's, and small enough that thousands of them add up
+/// without reaching the end of 64 bits.
+pub const MAX_MAJOR: i64 = 1_000_000_000_000;
+
 /// An ISO 4217 code. Only its shape (three capital letters) is checked, so a new currency needs no release.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Currency([u8; 3]);
@@ -27,8 +31,11 @@ impl Currency {
         }
     }
 
-    /// `amount` in minor units, rounded half to even. `None` when it does not fit 64 bits.
+    /// `amount` in minor units, rounded half to even. `None` beyond [`MAX_MAJOR`].
     pub fn minor(&self, amount: Decimal) -> Option<i64> {
+        if amount.abs() > Decimal::from(MAX_MAJOR) {
+            return None;
+        }
         let scaled = amount.checked_mul(Decimal::from(10i64.pow(self.exponent())))?;
         scaled.round_dp_with_strategy(0, RoundingStrategy::MidpointNearestEven).to_i64()
     }

@@ -61,7 +61,7 @@ pub struct Order {
 impl Order {
     /// What was paid, in `currency` only.
     pub fn gross_minor(&self, currency: Currency) -> i64 {
-        self.parts.values().filter(|p| p.total.currency == currency).map(|p| p.total.minor).sum()
+        self.parts.values().filter(|p| p.total.currency == currency).map(|p| p.total.minor).fold(0, i64::saturating_add)
     }
 
     /// What was paid less what went back, in `currency` only. Negative for a credit note without an order.
@@ -72,15 +72,15 @@ impl Order {
     /// [`Order::net_minor`] with only the refunds known by `then`.
     pub fn net_minor_known_by(&self, currency: Currency, then: Timestamp) -> i64 {
         let gross = self.gross_minor(currency);
-        let mut back = 0;
+        let mut back = 0_i64;
         for refund in self.refunds.values().filter(|r| r.known_at <= then) {
             match refund.amount {
                 None => return 0,
-                Some(amount) if amount.currency == currency => back += amount.minor,
+                Some(amount) if amount.currency == currency => back = back.saturating_add(amount.minor),
                 Some(_) => {}
             }
         }
-        gross - back
+        gross.saturating_sub(back)
     }
 
     fn merge(&mut self, other: &Order) {
@@ -155,7 +155,7 @@ impl Orders {
 
     /// Net revenue of all orders and refunds in `currency`, in minor units.
     pub fn net_minor(&self, currency: Currency) -> i64 {
-        self.0.values().map(|order| order.net_minor(currency)).sum()
+        self.0.values().map(|order| order.net_minor(currency)).fold(0, i64::saturating_add)
     }
 }
 
@@ -169,7 +169,8 @@ fn part_of(id: EventId, fact: &Fact, business: Currency) -> Part {
         let line = product.get("price").and_then(decimal).and_then(|p| p.checked_mul(quantity)).unwrap_or_default();
         lines_total = lines_total.checked_add(line).unwrap_or(lines_total);
         if let Some(category) = product.get("category").and_then(Value::as_str) {
-            *categories.entry(category.to_owned()).or_default() += currency.minor(line).unwrap_or(0);
+            let sum: &mut i64 = categories.entry(category.to_owned()).or_default();
+            *sum = sum.saturating_add(currency.minor(line).unwrap_or(0));
         }
     }
     let total =

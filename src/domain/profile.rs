@@ -72,6 +72,9 @@ impl Profile {
     /// Takes one more event in.
     pub fn apply(&mut self, event: &Event, business: &Business) {
         let fact = &event.fact;
+        if fact.is_operators_word() {
+            return;
+        }
         let stamp = (fact.occurred_at, event.id);
         self.n_events += 1;
         let handles = fact.identities.iter().filter(|i| i.kind != IdentityKind::CustomerId);
@@ -180,7 +183,7 @@ impl Profile {
         match name {
             names::ORDER_COMPLETED => {
                 let orders = self.orders.placed().filter(|(at, _)| since(*at));
-                orders.map(|(_, order)| order.net_minor(business.currency)).sum()
+                orders.map(|(_, order)| order.net_minor(business.currency)).fold(0, i64::saturating_add)
             }
             _ => self.history.series(name, None).map_or(0, |s| s.since_day(first_day).1),
         }

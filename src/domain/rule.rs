@@ -79,4 +79,7 @@ pub struct Evaluation {
     pub trace: Vec<Seen>,
     /// The script failed: file, line, column and cause. It neither matched nor did anything.
     pub error: Option<String>,
+    /// Where it failed, as `rules/win_back.rhai:7:14`, without the cause, which may repeat what a customer typed: for logs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed_at: Option<String>,
 }

@@ -1,10 +1,13 @@
 //! A secret as configuration names it: the text itself, an environment variable or a file. It is resolved when it is
 //! needed, and never printed: what a `Debug` of a configuration shows is where the secret lives, not what it is.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
+use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::diagnostic::did_you_mean;
 
@@ -45,6 +48,46 @@ impl fmt::Debug for Secret {
             Secret::Env(name) => write!(f, "{{ env = {name:?} }}"),
             Secret::File(path) => write!(f, "{{ file = {path:?} }}"),
         }
+    }
+}
+
+/// Where it lives, as it was written; a secret that stands in the file itself is `***`.
+impl Serialize for Secret {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (key, value) = match self {
+            Secret::Inline(_) => return serializer.serialize_str("***"),
+            Secret::Env(name) => ("env", Cow::Borrowed(name.as_str())),
+            Secret::File(path) => ("file", path.to_string_lossy()),
+        };
+        let mut map = serializer.serialize_map(Some(1))?;
+        map.serialize_entry(key, &value)?;
+        map.end()
+    }
+}
+
+impl JsonSchema for Secret {
+    fn schema_name() -> Cow<'static, str> {
+        "Secret".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let source = |key: &str, description: &str| {
+            json_schema!({
+                "type": "object",
+                "description": description,
+                "properties": { key: { "type": "string", "description": description } },
+                "required": [key],
+                "additionalProperties": false,
+            })
+        };
+        json_schema!({
+            "title": "secret",
+            "anyOf": [
+                { "type": "string", "description": "The text itself." },
+                source("env", "The environment variable that holds it."),
+                source("file", "The file that holds it; a last line break does not count."),
+            ],
+        })
     }
 }
 

@@ -4,6 +4,7 @@
 //! It is the probability of *no purchase within the horizon*, not "1 - P(alive)": that one ranks worse than chance, since to
 //! it every one-time buyer is alive.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -16,7 +17,7 @@ use crate::domain::clock::{Business, Timestamp};
 use crate::domain::score::{Score, ScoreKind};
 
 /// `[models.churn_risk]`
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ChurnRiskConfig {
     /// Who does not order within so many days counts as lost. Default 90.
@@ -159,12 +160,12 @@ fn observe(data: &Dataset<'_>, windows: &[Window], mut note: impl FnMut(usize, &
     let zone = &data.business.zone;
     let days: Vec<i32> = windows.iter().map(|window| window.cut_off.day(zone)).collect();
     let mut calendar = Calendar::default();
-    for facts in data.customers {
-        calendar.read(facts, zone);
+    for facts in data.customers.iter() {
+        calendar.read(&facts, zone);
         for (i, window) in windows.iter().enumerate() {
-            if let Some(standing) = calendar.standing(facts, window.cut_off, days[i]) {
+            if let Some(standing) = calendar.standing(&facts, window.cut_off, days[i]) {
                 let lapsed = !facts.orders_known_by(data.as_of).rev().any(|order| window.contains(order.at));
-                note(i, facts, &standing, lapsed);
+                note(i, &facts, &standing, lapsed);
             }
         }
     }

@@ -1,6 +1,7 @@
 //! Lifetime value: the mean net revenue, over the next twelve months, of past customers in the same recency × frequency cell.
 //! Net revenue is cash: orders placed in the window less money known to have gone back in it, whichever order it was for.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -15,7 +16,7 @@ use crate::domain::money::{Currency, Money};
 use crate::domain::score::{Score, ScoreKind};
 
 /// `[models.lifetime_value]`
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct LifetimeValueConfig {
     /// How many days of revenue to expect. Default 365. A shop with less than two years of history gets answers sooner with
@@ -165,11 +166,11 @@ fn observe(data: &Dataset<'_>, windows: &[Window], mut note: impl FnMut(usize, &
     let zone = &data.business.zone;
     let days: Vec<i32> = windows.iter().map(|window| window.cut_off.day(zone)).collect();
     let mut calendar = Calendar::default();
-    for facts in data.customers {
-        calendar.read(facts, zone);
+    for facts in data.customers.iter() {
+        calendar.read(&facts, zone);
         for (i, window) in windows.iter().enumerate() {
-            if let Some(standing) = calendar.standing(facts, window.cut_off, days[i]) {
-                note(i, &standing, net_in(facts, window, data.as_of));
+            if let Some(standing) = calendar.standing(&facts, window.cut_off, days[i]) {
+                note(i, &standing, net_in(&facts, window, data.as_of));
             }
         }
     }

@@ -10,6 +10,7 @@ pub mod churn;
 pub mod facts;
 pub mod lifetime_value;
 pub mod metrics;
+pub mod packed;
 pub mod rfm;
 pub mod tier;
 pub mod windows;
@@ -18,6 +19,7 @@ pub mod windows;
 mod tests;
 
 use jiff::civil::Time;
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -26,12 +28,13 @@ use crate::domain::clock::{Business, Timestamp};
 use crate::domain::score::{Reason, Score, ScoreKind};
 
 pub use churn::ChurnRiskConfig;
-pub use facts::{CustomerFacts, Dataset, OrderFact};
+pub use facts::{CustomerFacts, Customers, Dataset, OrderFact};
 pub use lifetime_value::LifetimeValueConfig;
+pub use packed::PackedFacts;
 pub use tier::TierConfig;
 
 /// What `[models]` says about the kinds themselves. Every section may be left out.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ModelsConfig {
     /// When everybody is scored anew and segments follow the passing of days, in the business's zone. Default `03:00`:

@@ -1,6 +1,7 @@
 //! Value tier: gold, silver, bronze, or as the company calls them, by net revenue so far. Either by amounts that somebody
 //! decided on, or by shares of the customers.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -14,7 +15,7 @@ use crate::domain::score::{Score, ScoreKind};
 pub const NO_ORDER: &str = "none";
 
 /// `[models.tier]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "by", rename_all = "snake_case", deny_unknown_fields)]
 pub enum TierConfig {
     /// `by = "thresholds"`: who has brought at least so much net revenue.

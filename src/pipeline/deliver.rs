@@ -4,14 +4,16 @@
 //! Every durable step of every delivery (the intent before the irreversible byte, the outcome after it) goes through one
 //! [`Desk`].
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use jiff::SignedDuration;
 
+use super::desk::Settling;
 pub use super::desk::{Desk, Wait, by_the_clock};
 use super::evaluate::ledger_since;
 use super::score::subject;
@@ -23,15 +25,21 @@ use crate::domain::delivery::{Delivery, DeliveryState, Doubt, Outcome, next_atte
 use crate::domain::id::{CustomerId, DeliveryId};
 use crate::domain::unsubscribe::Unsubscribe;
 use crate::stores::{Contact, CustomerState, LedgerView, Move};
+use crate::telemetry::Stopwatch;
 
 /// How long a worker may hold a delivery. Longer than any channel's own limits, so a lease only runs out for the dead.
 const LEASE: SignedDuration = SignedDuration::from_mins(15);
+/// What was read of a customer longer ago than this is read again before anything leaves.
+const FRESH: SignedDuration = SignedDuration::from_secs(1);
+/// While something is under way that takes long: how soon a retry is noticed that has fallen due.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// What must be known of a delivery's customer just before it leaves.
 struct About {
     state: Option<CustomerState>,
     /// When marketing reached the customer, or is just about to, oldest first.
     contacts: Vec<Timestamp>,
+    read_at: Timestamp,
 }
 
 struct Intent<'a> {
@@ -53,84 +61,116 @@ impl Pipeline {
     /// At the start: what a process that is gone left under way. Without an intent it reached nobody and is due again;
     /// with one, the channel says what doubt means.
     pub async fn recover_deliveries(&self) -> Result<usize, PipelineError> {
-        let abandoned = self.store.abandoned_deliveries(None).await?;
-        self.sort_out(&abandoned, "the daemon stopped between sending and the receiver's answer").await
-    }
-
-    /// Of one channel: what this process claimed and lost sight of, because a call to the store failed. Only while nothing
-    /// of the channel is under way, and only what is past its lease, so nobody carries it out any more.
-    async fn recover_lost(&self, channel: &dyn Channel, now: Timestamp) -> Result<(), PipelineError> {
-        if self.lost_leases().get(channel.name()).is_none_or(|until| *until > now) {
-            return Ok(());
-        }
-        let mut abandoned = self.store.abandoned_deliveries(Some(now)).await?;
-        abandoned.retain(|delivery| delivery.action.channel() == channel.name());
-        self.sort_out(&abandoned, "the outcome of its last attempt could not be recorded").await?;
-        self.lost_leases().remove(channel.name());
-        Ok(())
-    }
-
-    /// What the store may have leased to us without our knowing ends with its lease.
-    fn lose_sight(&self, channel: &dyn Channel) {
-        self.lost_leases().insert(channel.name(), self.clock.now().plus(LEASE));
-    }
-
-    /// When the first lease ends of what was lost sight of.
-    pub fn lost_leases_end_at(&self) -> Option<Timestamp> {
-        self.lost_leases().values().min().copied()
-    }
-
-    fn lost_leases(&self) -> MutexGuard<'_, BTreeMap<&'static str, Timestamp>> {
-        self.lost_leases.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    async fn sort_out(&self, abandoned: &[Delivery], in_doubt: &str) -> Result<usize, PipelineError> {
-        let now = self.clock.now();
-        let moves: Vec<Move> = abandoned
-            .iter()
-            .map(|delivery| {
-                let doubt = self.channel(delivery).map_or(Doubt::Hold, |channel| channel.doubt());
-                let known = delivery.state == DeliveryState::Leased || doubt == Doubt::Resend;
-                let (state, reason) =
-                    if known { (DeliveryState::Due, "taken up again") } else { (DeliveryState::Unknown, in_doubt) };
-                let due_at = known.then_some(now);
-                settle(delivery, state, due_at, Some(reason.to_owned()), None, !known, now)
-            })
-            .collect();
+        let moves = self.recoveries(|_| true).await?;
         if !moves.is_empty() {
             self.store.apply_moves(&moves).await?;
-            tracing::info!(n_deliveries = moves.len(), "deliveries that nobody carries out any more were sorted out");
+            tracing::info!(n_deliveries = moves.len(), "deliveries under way at the last stop were sorted out");
         }
         Ok(moves.len())
     }
 
+    /// After a worker of `channel` failed: what the store says is under way there and nobody has in hand (a commit whose
+    /// answer was lost, a worker that panicked) is sorted out as at a start.
+    pub async fn recover_orphans(&self, channel: &dyn Channel, desk: &Desk) -> Result<usize, PipelineError> {
+        let in_hand = desk.under_way();
+        let ours = |d: &Delivery| d.action.channel() == channel.name() && !in_hand.contains_key(&d.id);
+        let moves = self.recoveries(ours).await?;
+        if !moves.is_empty() {
+            self.store.apply_moves(&moves).await?;
+            tracing::warn!(n_deliveries = moves.len(), "deliveries that nobody had in hand any more were sorted out");
+        }
+        Ok(moves.len())
+    }
+
+    async fn recoveries(&self, wanted: impl Fn(&Delivery) -> bool) -> Result<Vec<Move>, PipelineError> {
+        let abandoned = self.store.abandoned_deliveries(None).await?;
+        let now = self.clock.now();
+        let moves = abandoned
+            .iter()
+            .filter(|delivery| wanted(delivery))
+            .map(|delivery| {
+                let doubt = self.channel(delivery).map_or(Doubt::Hold, |channel| channel.doubt());
+                let known = delivery.state == DeliveryState::Leased || doubt == Doubt::Resend;
+                let (state, reason) = if known {
+                    (DeliveryState::Due, "taken up again after a restart")
+                } else {
+                    (DeliveryState::Unknown, "the daemon stopped between sending and the receiver's answer")
+                };
+                let due_at = known.then_some(now);
+                settle(delivery, state, due_at, Some(reason.to_owned()), None, !known, now)
+            })
+            .collect();
+        Ok(moves)
+    }
+
     /// Carries out everything that may leave through `channel` by now; returns when nothing of it is left, or the desk is
     /// closing. What has begun is always finished: to drop a mail between its content and the answer would make its fate
-    /// unknown for no reason.
+    /// unknown for no reason. Meanwhile what falls due is begun too, as far as there are places, so a receiver that hangs
+    /// holds up its own place and nobody else.
     pub async fn deliver_due(&self, channel: &dyn Channel, desk: &Desk) -> Result<u64, PipelineError> {
-        self.recover_lost(channel, self.clock.now()).await?;
-        let mut under_way = FuturesUnordered::new();
-        let mut n = 0;
+        let limit = channel.concurrency().max(1);
+        let (mut under_way, mut settling) = (FuturesUnordered::new(), FuturesUnordered::new());
+        let mut waiting = VecDeque::new();
+        let mut claiming = None;
         let mut failure = None;
+        let (mut n, mut asked, mut more) = (0, 0, true);
+        let news = desk.more();
+        tokio::pin!(news);
         loop {
-            let free = channel.concurrency().max(1).saturating_sub(under_way.len());
-            let now = self.clock.now();
-            // Claims are made in strides: a claim for each freed place would be a sync for each mail.
-            let room = free * 2 > channel.concurrency() || under_way.is_empty();
-            if room && failure.is_none() && !desk.is_closing() {
-                match self.claim(channel, desk, now, free).await {
-                    Ok(claimed) => under_way.extend(
-                        claimed.into_iter().map(|(delivery, about)| self.deliver_one(channel, desk, delivery, about)),
-                    ),
-                    Err(error) => {
-                        self.lose_sight(channel);
-                        failure = Some(error);
-                    }
+            // Unless outcomes cannot be written just now: they are kept, and must not become many.
+            while under_way.len() < limit && settling.len() < limit && !desk.is_closing() {
+                let Some((delivery, about)) = waiting.pop_front() else { break };
+                under_way.push(self.deliver_one(channel, desk, delivery, about));
+            }
+            // Claims are made in strides and ahead: a claim for each freed place would be a sync for each mail, and places
+            // would be empty until it is there.
+            let room = (2 * limit).saturating_sub(under_way.len() + waiting.len());
+            let may_claim = more && failure.is_none() && !desk.is_closing();
+            if may_claim && claiming.is_none() && (room * 2 > limit) {
+                claiming = Some(Box::pin(self.claim(channel, desk, self.clock.now(), room)));
+                (asked, more) = (room, false);
+            }
+            if desk.is_closing() {
+                for (delivery, _) in waiting.drain(..) {
+                    let back = settle(&delivery, DeliveryState::Due, None, None, None, false, self.clock.now());
+                    settling.push(desk.settle(delivery.id, back, None));
                 }
             }
-            match under_way.next().await {
-                Some(()) => n += 1,
-                None => return failure.map_or(Ok(n), Err),
+            // Biased: what happens in one order is carried out in one order, and a simulated world can be lived again.
+            tokio::select! {
+                biased;
+                claimed = async { claiming.as_mut().expect("asked for only if there is one").await }, if claiming.is_some() => {
+                    claiming = None;
+                    match claimed {
+                        Ok(claimed) => {
+                            more |= claimed.len() == asked;
+                            waiting.extend(claimed);
+                        }
+                        Err(error) => {
+                            let channel = channel.name();
+                            tracing::warn!(
+                                channel,
+                                error = %error,
+                                "nothing new is begun by {channel} until what is under way has ended"
+                            );
+                            failure = Some(error);
+                        }
+                    }
+                }
+                // The outcome is in front of whatever the freed place will want to write, so it need not be waited for.
+                Some(outcome) = under_way.next(), if !under_way.is_empty() => {
+                    n += 1;
+                    more = true;
+                    settling.push(outcome);
+                }
+                Some(()) = settling.next(), if !settling.is_empty() => {}
+                // One that hangs must not keep those waiting that were decided meanwhile.
+                () = &mut news, if !under_way.is_empty() => {
+                    more = true;
+                    news.set(desk.more());
+                }
+                () = desk.wait(LOOK_AGAIN), if !under_way.is_empty() => more = true,
+                else => return failure.map_or(Ok(n), Err),
             }
         }
     }
@@ -151,10 +191,9 @@ impl Pipeline {
                 let about = |(n, delivery): (usize, Delivery)| {
                     // The cap counts what left and what is leaving; of those claimed together, the ones before this one.
                     // What waits is asked when its turn comes.
-                    let ahead = |contact: &&Contact| !contact.waits && !ids[n..].contains(&contact.delivery);
-                    let contacts = ledger.get(&delivery.customer).map_or(&[][..], |view| &view.contacts);
-                    let contacts = contacts.iter().filter(ahead).map(|contact| contact.at).collect();
-                    let about = About { state: states.get(&delivery.customer).cloned(), contacts };
+                    let ahead = |contact: &Contact| !contact.waits && !ids[n..].contains(&contact.delivery);
+                    let contacts = counted(ledger.get(&delivery.customer), ahead);
+                    let about = About { state: states.get(&delivery.customer).cloned(), contacts, read_at: now };
                     (delivery, about)
                 };
                 Ok(claimed.into_iter().enumerate().map(about).collect())
@@ -163,7 +202,7 @@ impl Pipeline {
                 for delivery in claimed {
                     let reason = Some("the customer could not be read".to_owned());
                     let back = settle(&delivery, DeliveryState::Due, None, reason, None, false, now);
-                    desk.settle(delivery.id, back).await;
+                    desk.settle(delivery.id, back, None).await;
                 }
                 Err(error)
             }
@@ -182,11 +221,21 @@ impl Pipeline {
         Ok((self.store.load_customers(&ids).await?, self.store.ledger_of(&ids, since).await?))
     }
 
-    async fn deliver_one(&self, channel: &dyn Channel, desk: &Desk, delivery: Delivery, about: About) {
-        let _under_way = desk.begin(delivery.id, channel.name());
-        let About { state, contacts } = about;
+    /// Carries one out; the outcome is handed to the desk on return, and stands when what is returned has ended.
+    async fn deliver_one(&self, channel: &dyn Channel, desk: &Desk, delivery: Delivery, about: About) -> Settling {
+        let begun = desk.begin(delivery.id, channel.name());
         let now = self.clock.now();
+        let about = if now.since(about.read_at) > FRESH { self.read_again(&delivery, desk).await } else { Ok(about) };
+        let About { state, contacts, .. } = match about {
+            Ok(about) => about,
+            Err(_) => {
+                let reason = Some("the customer could not be read".to_owned());
+                let back = settle(&delivery, DeliveryState::Due, None, reason, None, false, now);
+                return desk.settle(delivery.id, back, Some(begun));
+            }
+        };
         let context = self.context();
+        let _in_flight = self.metrics.in_flight(channel.name());
         let step = match state {
             None => {
                 let reason = Some("the customer is no longer known".to_owned());
@@ -196,7 +245,9 @@ impl Pipeline {
                 Admission::Send => {
                     let dispatch = self.dispatch(&delivery, &state, &context, now);
                     let intent = Intent { desk, delivery: delivery.id, clock: &*self.clock };
+                    let since = Stopwatch::start();
                     let outcome = channel.deliver(&dispatch, &intent).await;
+                    self.metrics.attempted(channel.name(), since);
                     after_attempt(&delivery, outcome, self.clock.now())
                 }
                 Admission::Hold { until, why } => {
@@ -213,9 +264,19 @@ impl Pipeline {
         if let Move::Settle { state, .. } = &step {
             self.metrics.deliveries(channel.name(), state.as_str(), 1);
         }
-        if !desk.settle(delivery.id, step).await {
-            self.lose_sight(channel);
-        }
+        desk.settle(delivery.id, step, Some(begun))
+    }
+
+    async fn read_again(&self, delivery: &Delivery, desk: &Desk) -> Result<About, PipelineError> {
+        // They are begun in the order in which they were claimed: what is leased and has not begun comes later.
+        let begun = desk.under_way();
+        let (mut states, ledger) = self.read_about(std::slice::from_ref(delivery)).await?;
+        let ahead = |contact: &Contact| {
+            let leaving = !contact.leased || begun.contains_key(&contact.delivery);
+            !contact.waits && leaving && contact.delivery != delivery.id
+        };
+        let contacts = counted(ledger.values().next(), ahead);
+        Ok(About { state: states.remove(&delivery.customer), contacts, read_at: self.clock.now() })
     }
 
     fn dispatch(
@@ -241,6 +302,11 @@ impl Pipeline {
     fn channel(&self, delivery: &Delivery) -> Option<&Arc<dyn Channel>> {
         self.channels.iter().find(|channel| channel.name() == delivery.action.channel())
     }
+}
+
+fn counted(view: Option<&LedgerView>, counts: impl Fn(&Contact) -> bool) -> Vec<Timestamp> {
+    let contacts = view.map_or(&[][..], |view| &view.contacts);
+    contacts.iter().filter(|contact| counts(contact)).map(|contact| contact.at).collect()
 }
 
 /// Consent may have been withdrawn, and the night may have come, since it was decided.

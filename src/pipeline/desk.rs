@@ -6,12 +6,14 @@
 //! `unknown`.
 
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::futures::Notified;
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::domain::id::DeliveryId;
 use crate::stores::{Move, Store, StoreError};
@@ -38,7 +40,9 @@ struct Request {
 pub struct Desk {
     sender: mpsc::UnboundedSender<Request>,
     closing: Arc<AtomicBool>,
+    more: Arc<Notify>,
     under_way: UnderWay,
+    wait: Wait,
 }
 
 type UnderWay = Arc<Mutex<BTreeMap<DeliveryId, &'static str>>>;
@@ -48,16 +52,33 @@ impl Desk {
     /// time passes before something is tried again.
     pub fn open(store: Arc<dyn Store>, wait: Wait) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (sender, receiver) = mpsc::unbounded_channel();
-        (Desk { sender, closing: Arc::default(), under_way: UnderWay::default() }, write(receiver, store, wait))
+        let (closing, more, under_way) = Default::default();
+        (Desk { sender, closing, more, under_way, wait }, write(receiver, store, wait))
     }
 
     /// Lets nothing new begin; what is under way is finished.
     pub fn close(&self) {
         self.closing.store(true, Ordering::SeqCst);
+        self.more.notify_waiters();
     }
 
     pub(super) fn is_closing(&self) -> bool {
         self.closing.load(Ordering::SeqCst)
+    }
+
+    /// Tells whoever is delivering that more was decided.
+    pub fn wake(&self) {
+        self.more.notify_waiters();
+    }
+
+    /// Ends when more was decided after this call.
+    pub(super) fn more(&self) -> Notified<'_> {
+        self.more.notified()
+    }
+
+    /// How time passes here.
+    pub(super) fn wait(&self, pause: Duration) -> BoxFuture<'static, ()> {
+        (self.wait)(pause)
     }
 
     /// Deliveries that have begun and are not settled, with their channel.
@@ -73,21 +94,36 @@ impl Desk {
 
     /// Durable on return; `false` when the delivery is no longer ours to move.
     pub(super) async fn apply(&self, step: Move) -> Result<bool, String> {
-        let (answer, answered) = oneshot::channel();
-        let gone = || "the daemon is shutting down".to_owned();
-        self.sender.send(Request { step, answer }).map_err(|_| gone())?;
-        answered.await.map_err(|_| gone())?
+        answer_to(self.hand_in(step)).await
     }
 
-    /// Writes an outcome. When that is impossible (`false`) the row stays as it is, and the end of its lease, or the next
-    /// start, sorts it out.
-    pub(super) async fn settle(&self, delivery: DeliveryId, step: Move) -> bool {
-        let settled = self.apply(step).await;
-        if let Err(error) = &settled {
-            tracing::error!(delivery.id = %delivery, error = %error, "an outcome could not be recorded");
-        }
-        settled.is_ok()
+    /// Hands an outcome in, in front of whatever is handed in later; written when the answer has ended. When that is
+    /// impossible the row stays as it is, and the next start sorts it out. `begun` is over then.
+    pub(super) fn settle(&self, delivery: DeliveryId, step: Move, begun: Option<Begun>) -> Settling {
+        let answer = self.hand_in(step);
+        Box::pin(async move {
+            if let Err(error) = answer_to(answer).await {
+                tracing::error!(delivery.id = %delivery, error = %error, "an outcome could not be recorded");
+            }
+            drop(begun);
+        })
     }
+
+    fn hand_in(&self, step: Move) -> Option<Answer> {
+        let (answer, answered) = oneshot::channel();
+        self.sender.send(Request { step, answer }).ok()?;
+        Some(answered)
+    }
+}
+
+/// An outcome on its way to the disk.
+pub(super) type Settling = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+type Answer = oneshot::Receiver<Result<bool, String>>;
+
+async fn answer_to(request: Option<Answer>) -> Result<bool, String> {
+    let gone = || "the daemon is shutting down".to_owned();
+    request.ok_or_else(gone)?.await.map_err(|_| gone())?
 }
 
 /// A delivery under way.

@@ -32,21 +32,46 @@ pub struct Decision {
     pub deliveries: Vec<Delivery>,
     /// What was not let through.
     pub refusals: Vec<Refused>,
-    /// The script failed.
-    pub error: Option<String>,
+    /// The script failed, at this place.
+    pub failed_at: Option<String>,
+    /// Why it came to nothing before anybody asked whether it may go.
+    pub stopped: Option<Stopped>,
+}
+
+/// Why a rule did nothing for a customer, where it was not [`admit`] that said no.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stopped {
+    /// The customer is not in the rule's audience.
+    Audience,
+    /// The rule fired for this customer at `last`, and leaves them alone until `until`.
+    Cooldown {
+        /// When it fired.
+        last: Timestamp,
+        /// When it may be asked again.
+        until: Timestamp,
+    },
+    /// It has fired on this occasion.
+    Fired,
+    /// `when` said no.
+    Condition,
+    /// The script failed: [`Decision::failed_at`] says where.
+    Failed,
+    /// `then` wants nothing done.
+    NothingWanted,
 }
 
 /// Whether the rule may be asked at all: audience, cooldown, and once per occasion. Cheap, before any script runs.
-fn may_ask(rule: &Rule, subject: &Subject, occasion: &str, ledger: Option<&LedgerView>) -> bool {
-    if rule.card.audience.as_ref().is_some_and(|segment| !subject.segments.contains(segment)) {
-        return false;
+fn stopped(rule: &Rule, subject: &Subject, occasion: &str, ledger: &LedgerView) -> Option<Stopped> {
+    if !rule.addresses(subject) {
+        return Some(Stopped::Audience);
     }
-    let Some(ledger) = ledger else { return true };
-    let resting = match (rule.card.cooldown, ledger.last_firing.get(&rule.id)) {
-        (Some(cooldown), Some(last)) => last.plus(cooldown) > subject.now,
-        _ => false,
-    };
-    !resting && !ledger.occasions.contains(&(rule.id.clone(), occasion.to_owned()))
+    if let (Some(cooldown), Some(&last)) = (rule.card.cooldown, ledger.last_firing.get(&rule.id)) {
+        let until = last.plus(cooldown);
+        if until > subject.now {
+            return Some(Stopped::Cooldown { last, until });
+        }
+    }
+    ledger.occasions.contains(&(rule.id.clone(), occasion.to_owned())).then_some(Stopped::Fired)
 }
 
 /// Asks the rule and puts what it wants through [`admit`].
@@ -60,17 +85,24 @@ pub fn decide(
     ledger: &mut LedgerView,
     context: &DecisionContext,
 ) -> Decision {
-    let mut decision = Decision::default();
-    if !may_ask(rule, subject, &occasion.name, Some(ledger)) {
+    let mut decision = Decision { stopped: stopped(rule, subject, &occasion.name, ledger), ..Decision::default() };
+    if decision.stopped.is_some() {
         return decision;
     }
     let evaluation = rule.evaluate(subject);
-    decision.error = evaluation.error;
-    if !evaluation.matched || decision.error.is_some() || evaluation.actions.is_empty() {
+    decision.stopped = match (&evaluation.failed_at, evaluation.matched) {
+        (Some(_), _) => Some(Stopped::Failed),
+        (None, false) => Some(Stopped::Condition),
+        (None, true) => evaluation.actions.is_empty().then_some(Stopped::NothingWanted),
+    };
+    decision.failed_at = evaluation.failed_at;
+    if decision.stopped.is_some() {
         return decision;
     }
     let now = subject.now;
-    let expires_at = occasion.at.plus(rule.card.max_lateness);
+    // What may have gone out at its time is noted, however late it is by now: cooldown and cap count from it.
+    let since = if context.doubt.is_some() { now } else { occasion.at };
+    let expires_at = since.plus(rule.card.max_lateness);
     let firing = Firing {
         id: Firing::id_of(&rule.id, subject.customer, &occasion.name, now),
         rule: rule.id.clone(),
@@ -100,6 +132,10 @@ pub fn decide(
                 decision.refusals.push(refused(&firing, step, refusal));
                 continue;
             }
+        };
+        let (state, reason) = match &context.doubt {
+            None => (state, reason),
+            Some(doubt) => (DeliveryState::Unknown, Some(doubt.to_string())),
         };
         if class == Some(MessageClass::Marketing) {
             contacts.push(due_at);
@@ -133,14 +169,14 @@ pub fn decide(
         decision.deliveries.clear();
     }
     let marketing = decision.deliveries.iter().filter(|d| d.class == Some(MessageClass::Marketing));
-    ledger.contacts.extend(marketing.map(|d| Contact { at: d.due_at, delivery: d.id, waits: true }));
+    ledger.contacts.extend(marketing.map(|d| Contact { at: d.due_at, delivery: d.id, waits: true, leased: false }));
     ledger.contacts.sort_unstable();
     decision.firing = Some(firing);
     decision
 }
 
 /// What kind of message an action is. A template that is gone counts as marketing: the strictest class.
-fn class_of(action: &Action, context: &DecisionContext) -> (Option<MessageClass>, Option<String>) {
+pub fn class_of(action: &Action, context: &DecisionContext) -> (Option<MessageClass>, Option<String>) {
     match action {
         Action::Email { template, .. } => match context.templates.get(template) {
             Some(card) => (Some(card.class), card.topic.clone()),

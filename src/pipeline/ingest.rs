@@ -14,12 +14,15 @@ use crate::domain::clock::Clock;
 use crate::domain::event::Fact;
 use crate::domain::quarantine::Quarantined;
 use crate::stores::{Append, Log, StoreError};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Stopwatch};
 
 /// Facts that may wait for the log. Past this, senders are told to come back.
 const MAX_WAITING: usize = 100_000;
 /// Facts in one commit: bounds how long the first of them waits.
 const MAX_PER_COMMIT: usize = 10_000;
+
+/// How much of a record quarantine keeps.
+const RECORD_BYTES: usize = 64 * 1_024;
 
 /// Why facts were not taken in. The sender still has them and should try again.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -41,6 +44,18 @@ pub enum IntakeError {
     Full,
 }
 
+impl IntakeError {
+    /// To count by: `busy`, `draining`, `full`, `unavailable`.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            IntakeError::Busy { .. } => "busy",
+            IntakeError::Draining => "draining",
+            IntakeError::Unavailable(_) => "unavailable",
+            IntakeError::Full => "full",
+        }
+    }
+}
+
 /// Where doors hand facts in.
 #[async_trait]
 pub trait Intake: Send + Sync {
@@ -58,6 +73,7 @@ pub struct Inbox {
     sender: mpsc::UnboundedSender<Submission>,
     n_waiting: Arc<AtomicUsize>,
     draining: AtomicBool,
+    metrics: Arc<Metrics>,
     trouble: Trouble,
 }
 
@@ -75,8 +91,8 @@ impl Inbox {
         let (sender, receiver) = mpsc::unbounded_channel();
         let n_waiting = Arc::new(AtomicUsize::new(0));
         let trouble = Trouble::default();
-        let work = write(receiver, log, metrics, arrived, n_waiting.clone(), trouble.clone());
-        (Arc::new(Inbox { sender, n_waiting, draining: AtomicBool::new(false), trouble }), work)
+        let work = write(receiver, log, metrics.clone(), arrived, n_waiting.clone(), trouble.clone());
+        (Arc::new(Inbox { sender, n_waiting, draining: AtomicBool::new(false), metrics, trouble }), work)
     }
 
     /// Takes nothing more in; what was taken is still written.
@@ -96,11 +112,21 @@ impl Inbox {
         trouble.take_if(|error| matches!(error, StoreError::Full(_))).is_some()
     }
 
-    /// Appends in one commit, durable on return. An empty append finds out whether the log can be written.
+    /// Appends in one commit, durable on return; what no store can keep goes into quarantine. An empty append finds out
+    /// whether the log can be written.
     pub async fn append(&self, append: Append) -> Result<(), IntakeError> {
+        let taken = self.append_now(append).await;
+        if let Err(refusal) = &taken {
+            self.metrics.intake_refused(refusal.as_str());
+        }
+        taken
+    }
+
+    async fn append_now(&self, mut append: Append) -> Result<(), IntakeError> {
         if self.draining.load(Ordering::SeqCst) {
             return Err(IntakeError::Draining);
         }
+        put_aside_unfit(&mut append);
         let n = append.facts.len() + append.quarantined.len();
         if self.n_waiting.fetch_add(n, Ordering::SeqCst) > MAX_WAITING {
             self.n_waiting.fetch_sub(n, Ordering::SeqCst);
@@ -117,6 +143,37 @@ impl Inbox {
             Err(_) => Err(IntakeError::Draining),
         }
     }
+}
+
+/// The one place that every door passes: whatever [`Fact::check`] refuses is put aside instead of stored. Says how many.
+fn put_aside_unfit(append: &mut Append) -> u64 {
+    let mut unfit = Vec::new();
+    append.facts.retain(|fact| match fact.check() {
+        Ok(()) => true,
+        Err(why) => {
+            let record = serde_json::to_string(fact).unwrap_or_default();
+            unfit.push(Quarantined {
+                source: fact.source.clone(),
+                locator: fact.message_id.clone(),
+                reason: why.reason.to_owned(),
+                message: why.message,
+                record: record[..record.floor_char_boundary(RECORD_BYTES)].to_owned(),
+                at: fact.received_at,
+            });
+            false
+        }
+    });
+    let n = unfit.len() as u64;
+    append.quarantined.extend(unfit);
+    for aside in &mut append.quarantined {
+        for text in [&mut aside.locator, &mut aside.message, &mut aside.record] {
+            if text.contains('\0') {
+                // The picture of a NUL, which every store can keep.
+                *text = text.replace('\0', "\u{2400}");
+            }
+        }
+    }
+    n
 }
 
 #[async_trait]
@@ -146,9 +203,12 @@ async fn write(
             let full = together.facts.len() >= MAX_PER_COMMIT;
             next = if full { None } else { receiver.try_recv().ok() };
         }
+        let since = Stopwatch::start();
         let written = log.append(&together).await;
-        n_waiting.fetch_sub(together.facts.len() + together.quarantined.len(), Ordering::SeqCst);
+        let n = together.facts.len() + together.quarantined.len();
+        let n_left = n_waiting.fetch_sub(n, Ordering::SeqCst) - n;
         if written.is_ok() {
+            metrics.log_appended(since, together.facts.len(), n_left);
             together.quarantined.iter().for_each(|q| metrics.events_quarantined(&q.reason, 1));
         }
         note(&trouble, written.clone().err());
@@ -203,10 +263,15 @@ pub async fn import(
         counts.n_duplicate_records += batch.counts.n_duplicate_records;
         counts.n_facts += batch.counts.n_facts;
         counts.n_quarantined += batch.counts.n_quarantined;
+        counts.n_skipped += batch.counts.n_skipped;
+        let mut append = Append { facts: batch.facts, quarantined: batch.quarantined, cursors: Vec::new() };
+        let n_unfit = put_aside_unfit(&mut append);
+        counts.n_facts -= n_unfit;
+        counts.n_quarantined += n_unfit;
         let moved = cursor.as_deref() != Some(&batch.cursor);
-        if moved || !batch.facts.is_empty() || !batch.quarantined.is_empty() {
-            let cursors = vec![(place.clone(), batch.cursor.clone(), now)];
-            inbox.append(Append { facts: batch.facts, quarantined: batch.quarantined, cursors }).await?;
+        if moved || !append.facts.is_empty() || !append.quarantined.is_empty() {
+            append.cursors.push((place.clone(), batch.cursor.clone(), now));
+            inbox.append(append).await?;
         }
         cursor = Some(batch.cursor);
         progress(&imported.counts, batch.progress);

@@ -7,7 +7,6 @@
 //!                                   sweep ────────┘ (ticks, rescoring)   └──▶ store: profiles, ledger
 //! ```
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use jiff::SignedDuration;
@@ -23,14 +22,19 @@ use crate::schedule::{CatchUp, Schedule};
 use crate::stores::{Log, Store, StoreError};
 use crate::telemetry::Metrics;
 
+mod ahead;
 pub mod deliver;
 mod derive;
 mod desk;
 pub mod evaluate;
 pub mod ingest;
 pub mod inside;
+pub mod rebuild;
+mod restored;
 pub mod score;
+pub mod split;
 pub mod sweep;
+pub mod texts;
 mod unify;
 
 /// Everything that deciding needs besides the customer: one immutable snapshot, replaced whole, used for a whole batch.
@@ -50,13 +54,17 @@ pub struct DecisionContext {
     pub schedules: Vec<(String, Schedule, Option<SignedDuration>)>,
     /// What becomes of ticks that fell into a time when nobody ran.
     pub catch_up: CatchUp,
+    /// What is decided now may have been decided and sent before, by a daemon whose ledger is lost: it becomes `unknown`,
+    /// for this reason, and is not sent.
+    pub doubt: Option<Arc<str>>,
 }
 
 /// How much is done at once. Every stride ends with a commit, so they also bound what a crash undoes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Strides {
-    /// Records derived from in one batch: bounds memory and how long a commit holds the store's writer. Only an import ever
-    /// has so many waiting; the fewer batches, the less often a customer's profile is written.
+    /// Records derived from in one batch: bounds memory, of which a record takes some kilobytes in each of the three batches
+    /// that are read, decided and written at once, and how long a commit holds the store's writer. The fewer batches, the
+    /// less often a customer's profile is written.
     pub batch: usize,
     /// Customers in one commit of a sweep.
     pub chunk: usize,
@@ -64,7 +72,7 @@ pub struct Strides {
 
 impl Default for Strides {
     fn default() -> Self {
-        Strides { batch: 10_000, chunk: 500 }
+        Strides { batch: 4_000, chunk: 500 }
     }
 }
 
@@ -93,8 +101,6 @@ pub struct Pipeline {
     quiet_until: Mutex<Option<(Arc<DecisionContext>, Timestamp)>>,
     /// Everybody was asked about the segments of this book.
     settled_book: Mutex<Option<Arc<RuleBook>>>,
-    /// Channel → until when something may be leased that this process has lost sight of.
-    lost_leases: Mutex<BTreeMap<&'static str, Timestamp>>,
 }
 
 /// What a pipeline is made of; see [`Pipeline`].
@@ -124,7 +130,7 @@ impl Pipeline {
     pub fn new(parts: PipelineParts, context: DecisionContext) -> Self {
         let PipelineParts { log, store, clock, metrics, channels, models, unsubscribe, public_url, strides } = parts;
         let context = RwLock::new(Arc::new(context));
-        let (quiet_until, settled_book, lost_leases) = Default::default();
+        let (quiet_until, settled_book) = Default::default();
         Pipeline {
             log,
             store,
@@ -138,7 +144,6 @@ impl Pipeline {
             context,
             quiet_until,
             settled_book,
-            lost_leases,
         }
     }
 

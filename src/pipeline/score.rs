@@ -65,7 +65,7 @@ pub fn judge(
 
     let (members, errors) = context.book.segments_of(&subject(state, None, now, context));
     for error in errors {
-        tracing::warn!(customer.id = %state.customer, error = %error, "a segment could not be asked");
+        tracing::warn!(customer.id = %state.customer, place = error.place(), "a segment could not be asked");
     }
     let mut signals = Vec::new();
     let mut segments = BTreeMap::new();

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
 
-use super::derive::{note, wake_by_signals};
+use super::derive::{Tally, note, report_failure, wake_by_signals};
 use super::evaluate::{Occasion, decide, ledger_since};
 use super::score::{Waking, judge, subject};
 use super::unify::Workbook;
@@ -16,12 +16,15 @@ use crate::domain::clock::Timestamp;
 use crate::domain::id::CustomerId;
 use crate::domain::segment::Signal;
 use crate::domain::subject::Subject;
-use crate::models::{CustomerFacts, Dataset, Fitted};
+use crate::models::{CustomerFacts, Customers, Dataset, Fitted, PackedFacts};
 use crate::rules::{Rule, RuleBook};
 use crate::stores::{Commit, CustomerState, StoredModel, TickProgress};
+use crate::telemetry::Stopwatch;
 
 /// The schedule of the daily rescoring.
 pub const RESCORE: &str = "@rescore";
+/// What scoring everybody for no tick is counted under: after an import, and after segments were edited.
+const SETTLE: &str = "@settle";
 /// [`SCORED`] once the models have been fitted and everybody was scored: before that, scores say nothing about change.
 /// While the first rescoring is under way, its tick.
 const SCORED_ONCE: &str = "scored_once";
@@ -50,6 +53,7 @@ impl Pipeline {
             for at in schedule.due(newest, now, context.catch_up) {
                 let late = max_lateness.is_some_and(|limit| at.plus(limit) < now);
                 if late {
+                    self.metrics.tick_skipped(name);
                     tracing::warn!(schedule = %name, tick = %at, "a tick was missed by too much and is skipped");
                 }
                 let tick = TickProgress { schedule: name.clone(), at, position: None, done_at: late.then_some(now) };
@@ -82,6 +86,13 @@ impl Pipeline {
 
     /// Carries one tick out, from where it stands.
     pub async fn sweep(&self, tick: TickProgress) -> Result<(), PipelineError> {
+        let (schedule, since) = (tick.schedule.clone(), Stopwatch::start());
+        self.sweep_tick(tick).await?;
+        self.metrics.tick_swept(&schedule, since);
+        Ok(())
+    }
+
+    async fn sweep_tick(&self, tick: TickProgress) -> Result<(), PipelineError> {
         if tick.schedule == RESCORE {
             let quiet = self.scores_first(&tick).await?;
             if self.fitted_at().await? < Some(tick.at) {
@@ -135,17 +146,19 @@ impl Pipeline {
             let states =
                 self.store.scan_customers(rule.card.audience.as_deref(), tick.position, self.strides.chunk).await?;
             self.advance(&mut tick, &states, now);
+            self.metrics.swept(&tick.schedule, states.len());
+            let mut tally = Tally::default();
             let asked: Vec<&CustomerState> =
-                states.iter().filter(|state| matches(rule, &subject(state, None, now, context))).collect();
+                states.iter().filter(|state| matches(rule, &subject(state, None, now, context), &mut tally)).collect();
             let ids: Vec<CustomerId> = asked.iter().map(|state| state.customer).collect();
             let mut ledger = self.store.ledger_of(&ids, ledger_since(context, now)).await?;
             let mut commit = Commit::default();
             for state in asked {
                 let subject = subject(state, None, now, context);
                 let view = ledger.entry(state.customer).or_default();
-                note(decide(rule, &subject, &occasion, view, context), &mut commit, rule);
+                note(decide(rule, &subject, &occasion, view, context), &mut commit, &mut tally, rule);
             }
-            self.count_decisions(&commit);
+            self.count_decisions(&commit, &tally);
             // A chunk in which nothing was decided has nothing to lose: after a crash it is asked again.
             let decided = !commit.firings.is_empty() || !commit.refusals.is_empty();
             if decided || tick.done_at.is_some() {
@@ -174,6 +187,7 @@ impl Pipeline {
         if settled(&book) {
             return Ok(());
         }
+        self.keep_rule_texts(&book).await?;
         let now = book.segment_versions();
         let text = serde_json::to_string(&now).expect("names and hashes are text");
         let before = self.store.meta(SEGMENT_VERSIONS).await?;
@@ -207,6 +221,8 @@ impl Pipeline {
                 self.advance(tick, &states, now);
             }
             let ended = states.len() < self.strides.chunk;
+            self.metrics.swept(tick.as_ref().map_or(SETTLE, |tick| &tick.schedule), states.len());
+            self.metrics.customers_scored(states.len() as u64);
             let mut work = Workbook::default();
             for (state, signals, changed) in judge_all(&states, waking, edited, now, &context) {
                 work.commit.signals.extend(signals);
@@ -219,7 +235,7 @@ impl Pipeline {
             let woken: Vec<CustomerId> = woken.into_iter().collect();
             work.ledger = self.store.ledger_of(&woken, ledger_since(&context, now)).await?;
             wake_by_signals(&mut work, now, &context);
-            self.count_decisions(&work.commit);
+            self.count_decisions(&work.commit, &work.tally);
             let mut commit = work.finish();
             commit.tick.clone_from(&tick);
             self.store.commit_batch(&commit).await?;
@@ -244,16 +260,18 @@ impl Pipeline {
     /// Fits every model on what is known at `now`, keeps the fits and takes them into use.
     async fn fit_models(&self, now: Timestamp) -> Result<(), PipelineError> {
         let context = self.context();
-        let mut customers = Vec::new();
+        // Packed: everybody at once would not fit into little memory otherwise.
+        let mut customers = PackedFacts::default();
         let mut after = None;
         loop {
             let states = self.store.scan_customers(None, after, self.strides.chunk).await?;
             let Some(last) = states.last() else { break };
             after = Some(last.customer);
+            self.metrics.step();
             let facts = states.iter().map(|s| CustomerFacts::of(s.customer, &s.profile, &context.business));
-            customers.extend(facts.filter(|facts| !facts.orders.is_empty()));
+            facts.filter(|facts| !facts.orders.is_empty()).for_each(|facts| customers.push(&facts));
         }
-        let data = Dataset { customers: &customers, as_of: now, business: &context.business };
+        let data = Dataset { customers: Customers::Packed(&customers), as_of: now, business: &context.business };
         let fits: Vec<Arc<dyn Fitted>> = self.models.iter().map(|model| Arc::from(model.fit(&data))).collect();
         let stored: Vec<StoredModel> = fits
             .iter()
@@ -287,12 +305,17 @@ impl Pipeline {
     }
 }
 
-/// A script that fails is worth a word in the log, and matches nobody.
-fn matches(rule: &Rule, subject: &Subject) -> bool {
-    rule.matches(subject).unwrap_or_else(|error| {
-        tracing::warn!(rule.id = %rule.id, error = %error, "a rule failed; it did nothing for this customer");
-        false
-    })
+/// A script that fails is worth a word in the log, and matches nobody. Whom it matches is tallied when it decides.
+fn matches(rule: &Rule, subject: &Subject, tally: &mut Tally) -> bool {
+    match rule.matches(subject) {
+        Ok(true) => return true,
+        Ok(false) => tally.add(rule, "no", 1),
+        Err(failure) => {
+            tally.add(rule, "failed", 1);
+            report_failure(rule, &failure.place());
+        }
+    }
+    false
 }
 
 /// Judges a chunk on all cores; the order, and so the result, is that of the chunk. Says of each whether anything changed.

@@ -4,15 +4,17 @@
 //! All of it happens in a [`Workbook`]: the customers that one batch touches, read before and written after. Nothing in here
 //! waits or fails.
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use crate::domain::clock::Business;
+use super::derive::Tally;
+use crate::domain::clock::{Business, Timestamp};
 use crate::domain::customer::{Candidate, Identity, IdentityKind, Resolution, resolve};
 use crate::domain::event::{Event, Fact, names};
 use crate::domain::id::CustomerId;
 use crate::domain::profile::Profile;
-use crate::stores::{Commit, CustomerState, LedgerView};
+use crate::stores::{Commit, CustomerState, LedgerView, Merge, Separation};
 
 /// What a batch works on.
 #[derive(Default)]
@@ -27,6 +29,12 @@ pub(super) struct Workbook {
     pub changed: BTreeSet<CustomerId>,
     /// Everything to be written at the end.
     pub commit: Commit,
+    /// Whom an operator keeps apart.
+    pub separations: Vec<Separation>,
+    /// While a merge is undone: not even a later statement of an operator joins these again.
+    pub firm: Option<Separation>,
+    /// What the rules said.
+    pub tally: Tally,
     identities: HashMap<Identity, CustomerId>,
 }
 
@@ -45,39 +53,96 @@ impl Workbook {
     /// Files `fact` under its customer and folds it. Says whose it is; `None` for an event without identities.
     pub(super) fn take(&mut self, position: i64, fact: Fact, business: &Business) -> Option<CustomerId> {
         let id = Event::id_of(&fact);
-        let customer = (!fact.identities.is_empty()).then(|| self.customer_of(&fact, &id.to_string()));
+        let customer = (!fact.identities.is_empty()).then(|| self.customer_of(position, &fact, &id.to_string()));
         let event = Event { id, customer, fact };
         if let Some(customer) = customer {
-            let state = self.states.get_mut(&customer).expect("customer_of returns a living customer");
-            Arc::make_mut(&mut state.profile).apply(&event, business);
-            self.changed.insert(customer);
+            self.fold(position, &event, customer, business);
         }
         self.commit.events.push((position, event));
         customer
     }
 
-    fn customer_of(&mut self, fact: &Fact, event: &str) -> CustomerId {
+    /// Files and folds an event from before the merge that is being undone: whose it was then is known.
+    pub(super) fn refile(
+        &mut self,
+        position: i64,
+        event: &Event,
+        owner: CustomerId,
+        created_at: Timestamp,
+        business: &Business,
+    ) {
+        self.states.entry(owner).or_insert_with(|| begin(owner, created_at));
+        self.link(&event.fact, owner);
+        self.fold(position, event, owner, business);
+    }
+
+    /// Where a handle leads.
+    pub(super) fn lead(&mut self, identity: Identity, customer: CustomerId) {
+        self.identities.insert(identity, customer);
+    }
+
+    /// All handles that lead somewhere.
+    pub(super) fn handles(&self) -> impl Iterator<Item = (&Identity, CustomerId)> {
+        self.identities.iter().map(|(identity, customer)| (identity, *customer))
+    }
+
+    fn fold(&mut self, position: i64, event: &Event, customer: CustomerId, business: &Business) {
+        let event = self.without_foreign_handles(position, event, customer);
+        let state = self.states.get_mut(&customer).expect("an event is filed under a living customer");
+        Arc::make_mut(&mut state.profile).apply(&event, business);
+        self.changed.insert(customer);
+    }
+
+    /// The handles of a person whom an operator keeps apart from this one are no part of this one's profile: it would be
+    /// written to at the other's address.
+    fn without_foreign_handles<'a>(&self, position: i64, event: &'a Event, customer: CustomerId) -> Cow<'a, Event> {
+        let foreign = |identity: &Identity| {
+            let owner = self.identities.get(identity);
+            owner.is_some_and(|owner| self.separated(position, *owner, customer, false))
+        };
+        if !event.fact.identities.iter().any(foreign) {
+            return Cow::Borrowed(event);
+        }
+        let mut event = event.clone();
+        event.fact.identities.retain(|identity| !foreign(identity));
+        Cow::Owned(event)
+    }
+
+    /// Whether these two are kept apart at this position; `joining`: against an operator's word that they are one.
+    fn separated(&self, position: i64, a: CustomerId, b: CustomerId, joining: bool) -> bool {
+        let holds = |s: &Separation| s.position <= position && (s.today == (a, b) || s.today == (b, a));
+        self.firm.iter().any(holds) || !joining && self.separations.iter().any(holds)
+    }
+
+    fn customer_of(&mut self, position: i64, fact: &Fact, event: &str) -> CustomerId {
         let candidates: Vec<Candidate> = fact
             .identities
             .iter()
             .filter_map(|identity| {
-                let customer = self.identities.get(identity).copied().or_else(|| self.begun_here(identity))?;
+                let customer = *self.identities.get(identity)?;
                 let profile = &self.states.get(&customer)?.profile;
                 let user_ids = user_ids(profile);
                 Some(Candidate { customer, through: identity.clone(), user_ids })
             })
             .collect();
         let stated: BTreeSet<String> = fact.user_ids().map(str::to_owned).collect();
-        let customer = match resolve(&candidates, &stated, fact.name == names::MERGED) {
+        let operator = fact.is_operators_word() && !fact.separates();
+        let separated = |a, b| self.separated(position, a, b, operator);
+        let customer = match resolve(&candidates, &stated, fact.name == names::MERGED, &separated) {
             Resolution::Known(customer) => customer,
             Resolution::New => self.begin_customer(fact, event),
             Resolution::Merge { survivor, absorbed } => {
                 for one in absorbed {
-                    self.absorb(one, survivor);
+                    self.absorb(one, survivor, position);
                 }
                 survivor
             }
         };
+        self.link(fact, customer);
+        customer
+    }
+
+    fn link(&mut self, fact: &Fact, customer: CustomerId) {
         for identity in &fact.identities {
             // A handle that leads to somebody else already stays with them: the guard in `resolve` decided that.
             if identity.kind != IdentityKind::CustomerId && !self.identities.contains_key(identity) {
@@ -85,37 +150,19 @@ impl Workbook {
                 self.commit.identities.push((identity.clone(), customer));
             }
         }
-        customer
-    }
-
-    /// Our own ids may name somebody who begins in this very batch: whoever derives everything again reads an event and what
-    /// a rule made of it in one go.
-    fn begun_here(&self, identity: &Identity) -> Option<CustomerId> {
-        let mut id: CustomerId = (identity.kind == IdentityKind::CustomerId).then(|| identity.value.parse().ok())??;
-        for (absorbed, survivor) in &self.commit.merges {
-            id = if *absorbed == id { *survivor } else { id };
-        }
-        self.states.contains_key(&id).then_some(id)
     }
 
     /// The id comes from the event that needed the customer, so deriving again gives the same one.
     fn begin_customer(&mut self, fact: &Fact, event: &str) -> CustomerId {
         let customer = CustomerId::derive(fact.received_at, &[b"customer", event.as_bytes()]);
         self.new.insert(customer);
-        self.states.insert(
-            customer,
-            CustomerState {
-                customer,
-                created_at: fact.received_at,
-                profile: Arc::default(),
-                scores: Arc::default(),
-                segments: Arc::default(),
-            },
-        );
+        self.states.insert(customer, begin(customer, fact.received_at));
+        // When everything is derived again, an event that names the customer by our own id may be in the same batch.
+        self.identities.insert(Identity::own(customer), customer);
         customer
     }
 
-    fn absorb(&mut self, absorbed: CustomerId, survivor: CustomerId) {
+    fn absorb(&mut self, absorbed: CustomerId, survivor: CustomerId, position: i64) {
         let Some(gone) = self.states.remove(&absorbed) else { return };
         if self.new.remove(&absorbed) {
             // It needs a row all the same: ids that were given out once must lead on to the survivor.
@@ -135,9 +182,13 @@ impl Workbook {
         for customer in self.identities.values_mut().filter(|c| **c == absorbed) {
             *customer = survivor;
         }
+        for separation in self.separations.iter_mut().chain(&mut self.firm) {
+            let follow = |id: CustomerId| if id == absorbed { survivor } else { id };
+            separation.today = (follow(separation.today.0), follow(separation.today.1));
+        }
         self.changed.remove(&absorbed);
         self.changed.insert(survivor);
-        self.commit.merges.push((absorbed, survivor));
+        self.commit.merges.push(Merge { absorbed, survivor, position });
         tracing::info!(customer.absorbed = %absorbed, customer.survivor = %survivor, "two handles were one customer");
     }
 
@@ -147,6 +198,10 @@ impl Workbook {
         self.commit.customers.extend(changed);
         self.commit
     }
+}
+
+fn begin(customer: CustomerId, created_at: Timestamp) -> CustomerState {
+    CustomerState { customer, created_at, profile: Arc::default(), scores: Arc::default(), segments: Arc::default() }
 }
 
 fn user_ids(profile: &Profile) -> BTreeSet<String> {

@@ -12,10 +12,12 @@
 mod book;
 mod card;
 mod check;
-mod findings;
+mod conjuncts;
+mod explain;
 mod host;
 mod parse;
 mod program;
+pub mod reference;
 mod rule;
 mod segments;
 pub mod testing;
@@ -27,8 +29,10 @@ use std::collections::BTreeSet;
 use crate::domain::diagnostic::did_you_mean;
 use crate::domain::event::names;
 use crate::domain::template::TemplateCards;
+use crate::script::findings;
 
 pub use book::RuleBook;
+pub use explain::{Condition, SaidNo, condition};
 pub use rule::Rule;
 
 /// What exists outside the rules, for `check` to hold them to.
@@ -43,22 +47,6 @@ pub struct Vocabulary {
     pub events: BTreeSet<String>,
 }
 
-/// Events of Segment's e-commerce specification, and of reviews, that shops commonly send.
-const COMMON_EVENTS: [&str; 12] = [
-    "Cart Viewed",
-    "Checkout Started",
-    "Coupon Applied",
-    "Product Added",
-    "Product List Viewed",
-    "Product Removed",
-    "Product Reviewed",
-    "Product Viewed",
-    "Products Searched",
-    "Review Submitted",
-    "Support Ticket Opened",
-    "Support Ticket Closed",
-];
-
 /// Everything that a file under check may refer to.
 struct Known<'a> {
     vocabulary: &'a Vocabulary,
@@ -69,7 +57,7 @@ struct Known<'a> {
 
 /// The event that `name` is probably a misspelling of.
 fn is_event_slip<'a>(name: &str, known: &Known<'a>) -> Option<&'a str> {
-    let events = || names::ALL.iter().chain(&COMMON_EVENTS).copied();
+    let events = || names::ALL.iter().chain(names::COMMON).copied();
     let all = || events().chain(known.vocabulary.events.iter().map(String::as_str));
     if all().any(|event| event == name) {
         return None;

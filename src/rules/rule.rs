@@ -27,6 +27,7 @@ pub struct Rule {
     pub path: String,
     /// What `RULE` states.
     pub card: RuleCard,
+    pub(super) text: String,
     program: Program,
     when_takes_event: bool,
     then_takes_event: bool,
@@ -50,8 +51,8 @@ impl Rule {
     ) -> Option<Self> {
         let tree = parse::parse(&mut engine, source.text, findings);
         let found = card::find(tree.statements());
-        // A card that could not be parsed has been reported as such.
-        if found.is_none() && !source.text.contains("const RULE") {
+        // A card that could not be parsed has been reported as such; one in a comment has not.
+        if found.is_none() && !(source.text.contains("const RULE") && findings.has_errors()) {
             let help = "write `const RULE = #{ trigger: daily(\"09:00\"), cooldown: days(30) };`".to_owned();
             findings.error(rhai::Position::NONE, "the file has no card", Some(help));
         }
@@ -70,6 +71,7 @@ impl Rule {
                 description: description(&tree),
                 path: source.path.to_owned(),
                 card: card?,
+                text: source.text.to_owned(),
                 program,
                 when_takes_event: when == 2,
                 then_takes_event: then == 2,
@@ -97,12 +99,13 @@ impl Rule {
             }
             Ok(matched)
         });
-        let (matched, error) = match outcome {
+        let (matched, failure) = match outcome {
             Ok(matched) => (matched, None),
-            Err(failure) => (false, Some(failure.to_string())),
+            Err(failure) => (false, Some(failure)),
         };
+        let (error, failed_at) = failure.map(|failure| (failure.to_string(), failure.place())).unzip();
         let actions = if matched { run.take_actions() } else { Vec::new() };
-        Evaluation { matched, actions, trace: run.take_seen(), error }
+        Evaluation { matched, actions, trace: run.take_seen(), error, failed_at }
     }
 
     /// Only `when`, without a trace: for sweeps, most of whose subjects do not match. [`Rule::evaluate`] then explains the

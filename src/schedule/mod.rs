@@ -13,6 +13,7 @@ mod crontab;
 use chrono::DateTime;
 use jiff::SignedDuration;
 use jiff::tz::TimeZone;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::clock::{DAY, Timestamp};
@@ -27,7 +28,7 @@ pub const MAX_CAUGHT_UP: usize = 1_000;
 pub const ON_TIME: SignedDuration = SignedDuration::from_mins(10);
 
 /// What becomes of ticks that fell due while nobody looked.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CatchUp {
     /// Nothing: a tick more than [`ON_TIME`] ago is gone.

@@ -37,6 +37,14 @@ impl Failure {
         Failure { file, line, column, message: describe(error) }
     }
 
+    /// Only where: `rules/win_back.rhai:7:14`. The message may repeat what a customer typed, so it is nothing for a log.
+    pub fn place(&self) -> String {
+        match (self.line, self.column) {
+            (Some(line), Some(column)) => format!("{}:{line}:{column}", self.file),
+            _ => self.file.clone(),
+        }
+    }
+
     /// The same as a diagnostic.
     pub fn diagnostic(&self) -> Diagnostic {
         let diagnostic = Diagnostic::error(self.file.clone(), self.message.clone());
@@ -50,11 +58,7 @@ impl Failure {
 impl fmt::Display for Failure {
     /// `rules/win_back.rhai:7:14: cannot compute + of a number and a missing value`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.file)?;
-        if let (Some(line), Some(column)) = (self.line, self.column) {
-            write!(f, ":{line}:{column}")?;
-        }
-        write!(f, ": {}", self.message)
+        write!(f, "{}: {}", self.place(), self.message)
     }
 }
 
@@ -102,8 +106,11 @@ fn unfitting(signature: &str) -> String {
     }
 }
 
-fn kind(type_name: &str) -> &str {
-    let name = type_name.rsplit("::").next().unwrap_or(type_name);
+/// Rhai's name of a type in words: `a text`, `a list`.
+pub(crate) fn kind(type_name: &str) -> &str {
+    // Of a text Rhai names every type that it could be.
+    let name = type_name.split(" | ").next().unwrap_or(type_name);
+    let name = name.rsplit("::").next().unwrap_or(name);
     match name.trim_start_matches('&').trim_start_matches("mut ") {
         "()" => "a missing value",
         "i64" | "i32" => "a whole number",

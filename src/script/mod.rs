@@ -7,6 +7,9 @@
 
 mod budget;
 pub mod failure;
+pub(crate) mod findings;
+pub(crate) mod parse;
+pub(crate) mod tree;
 mod value;
 
 use std::sync::{Arc, LazyLock};

@@ -3,6 +3,10 @@
 use rhai::{Array, Dynamic};
 use serde_json::{Map, Number, Value};
 
+/// Lists and maps may lie in each other so deep. A script can nest hundreds of them, which would be too much for the stack
+/// of whoever walks through, and for JSON readers, which stop at 128.
+const DEEPEST: usize = 64;
+
 /// For a script to see. Numbers too large for a 64-bit integer become floats.
 pub fn to_dynamic(value: &Value) -> Dynamic {
     match value {
@@ -21,8 +25,17 @@ pub fn to_dynamic(value: &Value) -> Dynamic {
 }
 
 /// What a script handed over, as data; an error for what is not data (a function, the customer itself, an infinite
-/// number).
+/// number, lists in lists without end).
 pub fn to_json(value: &Dynamic) -> Result<Value, String> {
+    convert(value, DEEPEST)
+}
+
+/// A script's map as data.
+pub fn to_json_map(map: &rhai::Map) -> Result<Map<String, Value>, String> {
+    convert_map(map, DEEPEST)
+}
+
+fn convert(value: &Dynamic, deepest: usize) -> Result<Value, String> {
     if value.is_unit() {
         return Ok(Value::Null);
     }
@@ -42,19 +55,28 @@ pub fn to_json(value: &Dynamic) -> Result<Value, String> {
         return Ok(Value::String(text.as_str().to_owned()));
     }
     if let Ok(items) = value.as_array_ref() {
-        return items.iter().map(to_json).collect::<Result<_, _>>().map(Value::Array);
+        let inside = deepest.checked_sub(1).ok_or_else(too_deep)?;
+        return items.iter().map(|item| convert(item, inside)).collect::<Result<_, _>>().map(Value::Array);
     }
     if let Ok(map) = value.as_map_ref() {
-        return to_json_map(&map).map(Value::Object);
+        let inside = deepest.checked_sub(1).ok_or_else(too_deep)?;
+        return convert_map(&map, inside).map(Value::Object);
     }
     Err(format!("a value of type {} cannot be handed over; hand over text, numbers, lists or maps", value.type_name()))
 }
 
-/// A script's map as data.
-pub fn to_json_map(map: &rhai::Map) -> Result<Map<String, Value>, String> {
+fn convert_map(map: &rhai::Map, deepest: usize) -> Result<Map<String, Value>, String> {
     map.iter()
-        .map(|(key, value)| Ok((key.to_string(), to_json(value).map_err(|error| format!("`{key}`: {error}"))?)))
+        .map(|(key, value)| {
+            // Only the outermost key: of something too deep there would be one for each level.
+            let keyed = |error: String| if deepest == DEEPEST { format!("`{key}`: {error}") } else { error };
+            Ok((key.to_string(), convert(value, deepest).map_err(keyed)?))
+        })
         .collect()
+}
+
+fn too_deep() -> String {
+    format!("lists and maps lie in each other more than {DEEPEST} levels deep")
 }
 
 #[cfg(test)]

@@ -22,7 +22,14 @@ use crate::domain::quarantine::Quarantined;
 use crate::domain::score::Scores;
 use crate::domain::segment::Signal;
 
+mod keeping;
+pub mod listing;
 pub mod sqlite;
+
+pub use keeping::{ListedMerge, Merge, OperatorStore, QuarantineFilter, QuarantineStore, Separation, Split};
+
+/// The key in [`ModelStore::meta`] that a restore leaves: why what is decided next may have been sent already.
+pub const RESTORED: &str = "restored";
 
 /// Why memory failed.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -116,6 +123,8 @@ pub struct Contact {
     pub delivery: DeliveryId,
     /// `due` or `held`: it will be asked again before it leaves.
     pub waits: bool,
+    /// `leased`: in the hands of a worker, who may not have begun it.
+    pub leased: bool,
 }
 
 /// A decision that did not become a firing.
@@ -157,8 +166,12 @@ pub struct Commit {
     pub position: Option<i64>,
     /// Handles that now lead to these customers.
     pub identities: Vec<(Identity, CustomerId)>,
-    /// `(absorbed, survivor)`, in this order; events, handles and ledger rows of the absorbed follow.
-    pub merges: Vec<(CustomerId, CustomerId)>,
+    /// In the order in which they happened; events, handles and ledger rows of the absorbed follow.
+    pub merges: Vec<Merge>,
+    /// A merge is taken back: written before everything else.
+    pub split: Option<Split>,
+    /// Who is not to be joined from here on.
+    pub separations: Vec<Separation>,
     /// New customers, and those whose profile changed.
     pub customers: Vec<CustomerState>,
     /// Customers of whom only scores and segments changed.
@@ -235,6 +248,14 @@ pub struct DeliveryFilter {
     pub rule: Option<String>,
     /// Only for this customer.
     pub customer: Option<CustomerId>,
+    /// Only on this channel.
+    pub channel: Option<String>,
+    /// Only what was decided at or after this instant.
+    pub since: Option<Timestamp>,
+    /// Only what was decided before this instant.
+    pub until: Option<Timestamp>,
+    /// Only what comes after this one.
+    pub after: Option<DeliveryId>,
     /// At most so many, newest first.
     pub limit: u32,
 }
@@ -291,7 +312,8 @@ pub trait ProfileStore: Send + Sync {
         after: Option<CustomerId>,
         max: usize,
     ) -> StoreResult<Vec<CustomerState>>;
-    /// What the ledger knows of these customers; occasions and contacts since `since`.
+    /// What the ledger knows of these customers; occasions and contacts since `since`. To name a customer twice is to name
+    /// them once.
     async fn ledger_of(&self, ids: &[CustomerId], since: Timestamp) -> StoreResult<HashMap<CustomerId, LedgerView>>;
     /// Writes all of it or nothing. A firing or delivery whose key exists is left as it was.
     async fn commit_batch(&self, commit: &Commit) -> StoreResult<()>;
@@ -362,13 +384,13 @@ pub trait ReadStore: Send + Sync {
     /// Deliveries by rule, channel and state; refusals by rule and reason under the channel `refused`; control groups
     /// under `held out`.
     async fn ledger_counts(&self) -> StoreResult<Vec<LedgerCount>>;
+    /// How many deliveries are due, held, under way or unknown, by channel and state. Costs as little as there are.
+    async fn waiting_deliveries(&self) -> StoreResult<Vec<(String, String, u64)>>;
     /// Tasks for people, newest first.
     async fn open_tasks(&self, max: u32) -> StoreResult<Vec<Task>>;
     /// How many events of each name there are, whoever's they are.
     async fn event_counts(&self) -> StoreResult<BTreeMap<String, u64>>;
-    /// Customers to list: whose name, email or handle contains `text`, or all; newest first.
-    async fn find_customers(&self, text: Option<&str>, max: u32) -> StoreResult<Vec<CustomerState>>;
 }
 
 /// The memory behind the log. One writer at a time; readers beside it.
-pub trait Store: ProfileStore + TickStore + ModelStore + LedgerStore + ReadStore {}
+pub trait Store: ProfileStore + TickStore + ModelStore + LedgerStore + ReadStore + OperatorStore {}

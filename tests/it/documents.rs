@@ -25,7 +25,8 @@ fn documents_name_only_files_that_exist() {
 /// Whoever copies a rule out of a document gets one that works: it is a shipped one to the letter, and those are tested.
 #[test]
 fn whole_rules_in_documents_are_shipped_ones() {
-    let shipped: Vec<String> = files_under("rules", "rhai").iter().map(|path| page(path).trim().to_owned()).collect();
+    let tested = files_under("rules", "rhai").into_iter().chain(files_under("docs/guide/examples", "rhai"));
+    let shipped: Vec<String> = tested.map(|path| page(&path).trim().to_owned()).collect();
     let mut strange = Vec::new();
     for document in documents() {
         let text = page(&document);

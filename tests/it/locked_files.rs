@@ -7,6 +7,7 @@ use sqlx::{ConnectOptions, Connection, Executor};
 use tempfile::TempDir;
 
 use crate::real_daemon::{CARTS, RealDaemon, cart, client, install, messages, post_batch, states, until};
+use crate::servers::held::{COME_AGAIN, Held, TAKEN};
 use crate::servers::http::{Behaviour, Receiver};
 
 /// Holds the one lock for writing, as a backup or somebody's SQLite shell may.
@@ -66,6 +67,33 @@ async fn while_the_store_is_locked_events_are_taken_in_and_nothing_is_lost_or_se
     let log = daemon.stop();
     assert_eq!(count(&log, "deciding goes on"), 1, "{log:#?}");
     assert_eq!(receiver.received().len(), 2);
+}
+
+#[tokio::test]
+async fn what_is_under_way_when_the_store_is_locked_is_finished_and_its_outcome_is_kept() {
+    let (dir, receiver) = (TempDir::new().unwrap(), Held::start());
+    let data = dir.path().join("data");
+    install(dir.path(), receiver.address, &[CARTS], "ballast_mb = 1");
+    let daemon = RealDaemon::start(dir.path());
+    let (client, address) = (client(), daemon.address());
+    assert_eq!(post_batch(&client, address, &[cart("in the middle")]).await.unwrap().0, 200);
+    let hanging = receiver.next();
+    assert_eq!(post_batch(&client, address, &[cart("to be tried again")]).await.unwrap().0, 200);
+    let patient = receiver.next();
+    patient.answer(COME_AGAIN);
+    until("the second waits", || async { states(&data).await == ["committing", "due"] }).await;
+    let held = lock(&data.join("store.db")).await;
+    daemon.wait_for("nothing new is begun by webhook until what is under way has ended");
+    hanging.answer(TAKEN);
+    daemon.wait_for("the ledger cannot be written; nothing leaves until it can");
+    held.close().await.unwrap();
+    let again = receiver.next();
+    assert_eq!(again.id, patient.id);
+    again.answer(TAKEN);
+    until("both are sent", || async { states(&data).await == ["sent", "sent"] }).await;
+    let log = daemon.stop();
+    assert_eq!(receiver.n_more(), 0, "what was taken came again");
+    assert_eq!(count(&log, "the ledger can be written again"), 1, "{log:#?}");
 }
 
 #[tokio::test]

@@ -13,9 +13,11 @@ use rekindle::domain::event::{Event, Fact};
 use rekindle::domain::id::CustomerId;
 use rekindle::domain::quarantine::Quarantined;
 use rekindle::domain::segment::{Signal, Transition};
+use rekindle::stores::listing::{CustomerFilter, EventFilter, FiringFilter, ListStore, SignalFilter};
 use rekindle::stores::sqlite::{Access, SqliteFiles};
 use rekindle::stores::{
-    Append, Commit, CustomerState, DeliveryFilter, Log, Move, Refused, Store, StoreError, StoredModel, TickProgress,
+    Append, Commit, CustomerState, DeliveryFilter, Log, Merge, Move, Refused, Separation, Split, Store, StoreError,
+    StoredModel, TickProgress,
 };
 use serde_json::json;
 use tempfile::TempDir;
@@ -26,18 +28,18 @@ use crate::sim::memory::{MemoryLog, MemoryStore};
 pub(crate) struct Memory {
     pub(crate) log: Arc<dyn Log>,
     pub(crate) store: Arc<dyn Store>,
-    _kept: Option<(SqliteFiles, TempDir)>,
+    kept: Option<(SqliteFiles, TempDir)>,
 }
 
 pub(crate) async fn sqlite() -> Memory {
     let dir = TempDir::new().unwrap();
     let files = SqliteFiles::open(dir.path(), Access::Own).await.unwrap();
-    Memory { log: Arc::new(files.log.clone()), store: Arc::new(files.store.clone()), _kept: Some((files, dir)) }
+    Memory { log: Arc::new(files.log.clone()), store: Arc::new(files.store.clone()), kept: Some((files, dir)) }
 }
 
 /// The simulator's.
 pub(crate) fn maps() -> Memory {
-    Memory { log: Arc::new(MemoryLog::default()), store: Arc::new(MemoryStore::default()), _kept: None }
+    Memory { log: Arc::new(MemoryLog::default()), store: Arc::new(MemoryStore::default()), kept: None }
 }
 
 macro_rules! every_store {
@@ -53,10 +55,12 @@ every_store!(
     a_commit_is_whole_and_its_position_moves_with_it,
     an_absorbed_customer_leads_on_to_the_survivor,
     what_was_decided_for_a_visitor_follows_who_turns_out_to_be_known_in_the_same_commit,
+    what_followed_a_merge_goes_back_when_it_is_undone,
     one_occasion_is_one_firing_and_one_delivery,
     a_delivery_is_leased_to_one_worker_only,
     a_worker_that_lost_its_lease_moves_nothing,
     what_was_under_way_is_found_after_a_restart,
+    what_waits_is_counted_and_what_is_final_is_not,
     ticks_remember_how_far_they_came,
     the_fit_that_decided_then_is_found_again,
     refusals_count_occasions_not_evaluations,
@@ -212,7 +216,7 @@ async fn an_absorbed_customer_leads_on_to_the_survivor(memory: Memory) {
     };
     memory.store.commit_batch(&begin).await.unwrap();
     for (absorbed, survivor) in [(&b, &a), (&a, &c)] {
-        let merges = vec![(absorbed.customer, survivor.customer)];
+        let merges = vec![Merge { absorbed: absorbed.customer, survivor: survivor.customer, position: 1 }];
         memory.store.commit_batch(&Commit { merges, ..Commit::default() }).await.unwrap();
     }
     assert_eq!(memory.store.find_identities(std::slice::from_ref(&handle)).await.unwrap()[&handle], c.customer);
@@ -221,7 +225,7 @@ async fn an_absorbed_customer_leads_on_to_the_survivor(memory: Memory) {
     assert_eq!(memory.store.load_customers(&[b.customer]).await.unwrap()[&b.customer].customer, c.customer);
     let everybody = memory.store.scan_customers(None, None, 10).await.unwrap();
     assert_eq!(everybody.iter().map(|s| s.customer).collect::<Vec<_>>(), [c.customer]);
-    // Who is asked about twice, because two deliveries are hers, is answered for once.
+    // Asked for twice, as when several deliveries of one customer leave together.
     let ledger = memory.store.ledger_of(&[c.customer, c.customer], at(0)).await.unwrap();
     assert!(ledger[&c.customer].last_firing.contains_key("rule"), "cooldowns follow the person");
     assert_eq!(ledger[&c.customer].contacts.len(), 1, "and so does the cap");
@@ -231,7 +235,7 @@ async fn what_was_decided_for_a_visitor_follows_who_turns_out_to_be_known_in_the
     let (visitor, known) = (customer(1), customer(2));
     let commit = Commit {
         customers: vec![visitor.clone(), known.clone()],
-        merges: vec![(visitor.customer, known.customer)],
+        merges: vec![Merge { absorbed: visitor.customer, survivor: known.customer, position: 1 }],
         signals: vec![Signal::new(visitor.customer, "all", Transition::Entered, at(2), None)],
         ..decided(visitor.customer, "rule", "event:1", 2)
     };
@@ -241,6 +245,61 @@ async fn what_was_decided_for_a_visitor_follows_who_turns_out_to_be_known_in_the
     assert!(ledger[&known.customer].last_firing.contains_key("rule"), "the cooldown holds for the person");
     assert_eq!(ledger[&known.customer].contacts.len(), 1, "and the mail counts against the cap");
     assert_eq!(memory.store.signals_of(known.customer).await.unwrap().len(), 1);
+}
+
+async fn what_followed_a_merge_goes_back_when_it_is_undone(memory: Memory) {
+    let (a, b) = (customer(1), customer(2));
+    let event = |n: i64, c: &CustomerState| {
+        let fact = fact(n);
+        (n, Event { id: Event::id_of(&fact), customer: Some(c.customer), fact })
+    };
+    let handle = |n: i64| fact(n).identities[0].clone();
+    let begin = Commit {
+        customers: vec![a.clone(), b.clone()],
+        events: vec![event(1, &a), event(2, &b), event(3, &a)],
+        identities: vec![(handle(1), a.customer), (handle(2), b.customer)],
+        merges: vec![Merge { absorbed: b.customer, survivor: a.customer, position: 3 }],
+        ..decided(b.customer, "rule", "tick:1", 2)
+    };
+    memory.store.commit_batch(&begin).await.unwrap();
+    assert_eq!(memory.store.merge_of(b.customer).await.unwrap(), Some(begin.merges[0]));
+    assert_eq!(memory.store.merges_into(a.customer).await.unwrap(), begin.merges);
+    assert_eq!(memory.store.handles_of(a.customer).await.unwrap().len(), 2);
+    assert_eq!(memory.store.ledger_size(a.customer).await.unwrap(), (1, 1, 0));
+    let filed = memory.store.events_filed(a.customer, 0, 10).await.unwrap();
+    assert_eq!(
+        filed.iter().map(|(at, as_, _)| (*at, *as_)).collect::<Vec<_>>(),
+        [(1, a.customer), (2, b.customer), (3, a.customer)]
+    );
+
+    let pair = (b.customer, a.customer);
+    let undone = Commit {
+        // The third event would have been b's.
+        split: Some(Split {
+            joined: a.customer,
+            members: vec![(a.customer, None, a.customer), (b.customer, None, b.customer)],
+            arrived: vec![(3, b.customer)],
+            merges: Vec::new(),
+        }),
+        separations: vec![Separation { stated: pair, today: pair, position: 3 }],
+        customers: vec![a.clone(), b.clone()],
+        identities: vec![(handle(1), a.customer), (handle(2), b.customer)],
+        ..Commit::default()
+    };
+    memory.store.commit_batch(&undone).await.unwrap();
+    assert_eq!(memory.store.load_customers(&[b.customer]).await.unwrap()[&b.customer].customer, b.customer);
+    assert_eq!(memory.store.merge_of(b.customer).await.unwrap(), None);
+    assert_eq!(memory.store.ledger_size(b.customer).await.unwrap(), (1, 1, 0), "the ledger follows its subject");
+    let filed = memory.store.events_filed(b.customer, 0, 10).await.unwrap();
+    assert_eq!(filed.iter().map(|(at, as_, _)| (*at, *as_)).collect::<Vec<_>>(), [(2, b.customer), (3, b.customer)]);
+    assert_eq!(memory.store.handles_of(b.customer).await.unwrap(), [handle(2)]);
+    assert_eq!(memory.store.separations_of(&[a.customer]).await.unwrap(), undone.separations);
+    // Whoever absorbs one of the two is kept apart from the other.
+    let c = customer(3);
+    let merges = vec![Merge { absorbed: b.customer, survivor: c.customer, position: 4 }];
+    memory.store.commit_batch(&Commit { customers: vec![c.clone()], merges, ..Commit::default() }).await.unwrap();
+    let today: Vec<_> = memory.store.separations_of(&[c.customer]).await.unwrap().iter().map(|s| s.today).collect();
+    assert_eq!(today, [(c.customer, a.customer)]);
 }
 
 async fn one_occasion_is_one_firing_and_one_delivery(memory: Memory) {
@@ -299,6 +358,40 @@ async fn what_was_under_way_is_found_after_a_restart(memory: Memory) {
     assert_eq!(memory.store.abandoned_deliveries(Some(at(64))).await.unwrap()[0].id, delivery.id);
     memory.store.apply_moves(&[Move::Commit { delivery: delivery.id, at: at(4) }]).await.unwrap();
     assert_eq!(memory.store.abandoned_deliveries(None).await.unwrap()[0].state, DeliveryState::Committing);
+}
+
+async fn what_waits_is_counted_and_what_is_final_is_not(memory: Memory) {
+    let delivery = with_one_delivery(&memory).await;
+    let check = async |expected: &[(&str, u64)]| {
+        let found = memory.store.waiting_deliveries().await.unwrap();
+        let expected: Vec<_> =
+            expected.iter().map(|(state, n)| ("email".to_owned(), (*state).to_owned(), *n)).collect();
+        assert_eq!(found, expected);
+    };
+    check(&[("due", 1)]).await;
+    memory.store.claim_deliveries("email", at(3), at(63), 10).await.unwrap();
+    check(&[("leased", 1)]).await;
+    memory.store.apply_moves(&[Move::Commit { delivery: delivery.id, at: at(4) }]).await.unwrap();
+    check(&[("committing", 1)]).await;
+    let Move::Settle { attempt, receipt, .. } = sent(&delivery, 5) else { unreachable!() };
+    let reason = Some("nobody knows".to_owned());
+    let unknown = Move::Settle {
+        delivery: delivery.id,
+        state: DeliveryState::Unknown,
+        due_at: None,
+        reason,
+        receipt,
+        attempt,
+        at: at(5),
+    };
+    memory.store.apply_moves(&[unknown]).await.unwrap();
+    check(&[("unknown", 1)]).await;
+    let other = decided(delivery.customer, "rule", "event:2", 6);
+    memory.store.commit_batch(&other).await.unwrap();
+    memory.store.claim_deliveries("email", at(7), at(63), 10).await.unwrap();
+    let commit = Move::Commit { delivery: other.deliveries[0].id, at: at(7) };
+    memory.store.apply_moves(&[commit, sent(&other.deliveries[0], 8)]).await.unwrap();
+    check(&[("unknown", 1)]).await;
 }
 
 async fn ticks_remember_how_far_they_came(memory: Memory) {
@@ -367,4 +460,49 @@ async fn a_second_owner_is_kept_out() {
 
 fn all_gone(dir: &TempDir) -> bool {
     std::fs::read_dir(dir.path()).unwrap().next().is_none()
+}
+
+/// Only people look at listings: no other store needs them.
+#[tokio::test]
+async fn a_listing_is_newest_first_and_goes_on_behind_the_row_that_is_named() {
+    let memory = sqlite().await;
+    let ana = customer(1);
+    let mut commit = Commit { customers: vec![ana.clone(), customer(2)], ..Commit::default() };
+    for n in 0..6 {
+        let file = |fact: Fact| Event { id: Event::id_of(&fact), customer: Some(ana.customer), fact };
+        commit.events.push((n + 1, file(fact(n))));
+        let cause = Some(commit.events.last().unwrap().1.id);
+        commit.signals.push(Signal::new(ana.customer, "all", Transition::Entered, at(n), cause));
+        // Two at one instant are told apart by their ids.
+        let decided = decided(ana.customer, "r", &format!("tick:{n}"), n / 2);
+        commit.firings.extend(decided.firings);
+        commit.deliveries.extend(decided.deliveries);
+    }
+    memory.store.commit_batch(&commit).await.unwrap();
+    let store = &memory.kept.as_ref().unwrap().0.store;
+
+    let events = |after, limit| EventFilter { customer: Some(ana.customer), after, limit, ..EventFilter::default() };
+    let all = store.list_events(&events(None, 100)).await.unwrap();
+    assert!(all.is_sorted_by(|a, b| a.position > b.position) && all.len() == 6);
+    let rest = store.list_events(&events(Some(all[1].event.id), 100)).await.unwrap();
+    assert_eq!(rest.iter().map(|e| e.position).collect::<Vec<_>>(), [4, 3, 2, 1]);
+    assert_eq!(store.event(all[0].event.id).await.unwrap().unwrap().arrived_as, Some(ana.customer));
+    let early = EventFilter { until: Some(at(2)), limit: 9, ..EventFilter::default() };
+    assert_eq!(store.list_events(&early).await.unwrap().len(), 2);
+
+    let deliveries = |after| DeliveryFilter { after, limit: 100, ..DeliveryFilter::default() };
+    let all = memory.store.list_deliveries(&deliveries(None)).await.unwrap();
+    for (n, delivery) in all.iter().enumerate() {
+        let rest = memory.store.list_deliveries(&deliveries(Some(delivery.id))).await.unwrap();
+        assert_eq!(rest, all[n + 1..], "behind row {n}");
+    }
+    let caused = SignalFilter { cause: commit.signals[2].cause, limit: 9, ..SignalFilter::default() };
+    assert_eq!(store.list_signals(&caused).await.unwrap(), [commit.signals[2].clone()]);
+    let fired = FiringFilter { occasion: Some("tick:3".to_owned()), limit: 9, ..FiringFilter::default() };
+    let fired = store.list_firings(&fired).await.unwrap();
+    assert_eq!(store.deliveries_of(fired[0].id).await.unwrap(), [Delivery::id_of(fired[0].id, 0, at(1))]);
+    let members = CustomerFilter { segment: Some("all".to_owned()), limit: 9, ..CustomerFilter::default() };
+    let members: Vec<_> = store.list_customers(&members).await.unwrap().into_iter().map(|c| c.customer).collect();
+    assert_eq!(members, [customer(2).customer, ana.customer]);
+    assert_eq!(store.segment_sizes().await.unwrap(), [("all".to_owned(), 2)]);
 }

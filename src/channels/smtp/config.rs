@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 
 use jiff::SignedDuration;
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::domain::secret::Secret;
 
 /// How to reach the mail server, and who writes.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SmtpConfig {
     /// The mail server's name; its certificate must be for this name. No default.
@@ -44,19 +45,19 @@ pub struct SmtpConfig {
     #[serde(default = "eight")]
     pub connections: usize,
     /// Until the connection stands. Default `10s`, at most `1m`.
-    #[serde(default = "ten_seconds")]
+    #[serde(default = "ten_seconds", serialize_with = "jiff::fmt::serde::duration::friendly::compact::required")]
     pub connect_timeout: SignedDuration,
     /// For each answer to a command, and for the TLS handshake. Default `60s`, which is also the most.
-    #[serde(default = "one_minute")]
+    #[serde(default = "one_minute", serialize_with = "jiff::fmt::serde::duration::friendly::compact::required")]
     pub command_timeout: SignedDuration,
     /// For sending the content and for the answer to it. Default `5m`, which is also the most: servers check for spam before they answer, and giving
     /// up too early makes a sent mail unknown.
-    #[serde(default = "five_minutes")]
+    #[serde(default = "five_minutes", serialize_with = "jiff::fmt::serde::duration::friendly::compact::required")]
     pub content_timeout: SignedDuration,
 }
 
 /// How the connection is protected.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Tls {
     /// Begins in the clear and is upgraded before anything is said; never without.

@@ -14,6 +14,9 @@ use crate::domain::diagnostic::{Diagnostic, did_you_mean};
 /// Characters of a subject; phones show 40, and a longer one is a mistake or an attack.
 const MAX_SUBJECT: usize = 250;
 
+/// The part in which values become markup.
+const HTML: &str = PARTS[1];
+
 /// Bytes of a rendered body; mail servers refuse a few more.
 const MAX_BODY: usize = 1024 * 1024;
 
@@ -77,6 +80,14 @@ impl Templates {
             }
             problem.help("let the rule hand it over, or write `| default(\"…\")` behind it")
         })?;
+        if part == HTML
+            && let Some(link) = running_link(&body)
+        {
+            let message = format!("a link that begins with `{link}` would run a script");
+            return Err(
+                Diagnostic::error(file, message).help("link to https: or mailto: only, and never to a bare trait")
+            );
+        }
         if body.len() > MAX_BODY {
             return Err(Diagnostic::error(
                 file,
@@ -85,6 +96,21 @@ impl Templates {
         }
         Ok(body)
     }
+}
+
+/// The beginning of an address that runs something instead of leading somewhere. Escaping keeps a value inside its
+/// attribute, but says nothing of what the attribute then does. Programs that show mail ignore white space in a scheme.
+fn running_link(html: &str) -> Option<&'static str> {
+    const SCHEMES: [&str; 3] = ["javascript:", "vbscript:", "data:text/html"];
+    let plain: String =
+        html.chars().filter(|c| !c.is_whitespace() && !c.is_control()).collect::<String>().to_lowercase();
+    let plain = plain.replace("&#x2f;", "/");
+    ["href=", "src=", "action="].into_iter().find_map(|attribute| {
+        plain.split(attribute).skip(1).find_map(|value| {
+            let value = value.trim_start_matches(['"', '\'']);
+            SCHEMES.into_iter().find(|scheme| value.starts_with(scheme))
+        })
+    })
 }
 
 /// Built-ins win over what a rule calls the same.

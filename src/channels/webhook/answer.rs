@@ -51,7 +51,24 @@ fn wish(text: &str, now: Timestamp) -> Option<SignedDuration> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn any_answer_has_an_outcome_and_any_wish_is_bounded(
+            status in any::<u16>(), wish in prop_oneof!["[ -~]{0,30}", "-?[0-9]{1,30}", any::<String>()], words in any::<String>(),
+        ) {
+            let now: Timestamp = "2026-03-01T09:00:00Z".parse().unwrap();
+            let answer = Answer { status, retry_after: Some(wish), location: Some(words.clone()), words };
+            if let Outcome::Retry { after, .. } = answer.outcome(now) {
+                prop_assert!(after.is_none_or(|after| after >= SignedDuration::ZERO));
+                let next = crate::domain::delivery::next_attempt(crate::domain::id::DeliveryId::derive(now, &[b"d"]), 1, after, now);
+                prop_assert!(next.is_none_or(|at| at > now && at <= now.plus(SignedDuration::from_hours(36))));
+            }
+        }
+    }
 
     fn outcome(status: u16, retry_after: Option<&str>) -> Outcome {
         let retry_after = retry_after.map(str::to_owned);

@@ -14,7 +14,8 @@ use async_trait::async_trait;
 use jiff::SignedDuration;
 use reqwest::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use reqwest::{Client, Response, Url};
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use self::answer::Answer;
 use self::sign::Key;
@@ -34,8 +35,9 @@ const MAX_ANSWER: usize = 64 * 1024;
 const MAX_WORDS: usize = 200;
 
 /// `[webhook] kind = "http"`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "WebhookHttpConfig")]
 pub struct HttpConfig {
     /// The receivers; rules name them and never state addresses.
     pub endpoints: Vec<EndpointConfig>,
@@ -43,15 +45,15 @@ pub struct HttpConfig {
     #[serde(default = "sixteen")]
     pub concurrency: usize,
     /// Until the connection stands. Default `5s`, at most `1m`.
-    #[serde(default = "five_seconds")]
+    #[serde(default = "five_seconds", serialize_with = "jiff::fmt::serde::duration::friendly::compact::required")]
     pub connect_timeout: SignedDuration,
     /// For the whole attempt. Default `15s`, at most `1m`: Standard Webhooks asks receivers to answer within 15 to 30.
-    #[serde(default = "fifteen_seconds")]
+    #[serde(default = "fifteen_seconds", serialize_with = "jiff::fmt::serde::duration::friendly::compact::required")]
     pub timeout: SignedDuration,
 }
 
 /// `[[webhook.endpoints]]`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EndpointConfig {
     /// What rules call it: `webhook("crm", …)`.
@@ -179,6 +181,32 @@ fn client(config: &HttpConfig) -> Result<Client, String> {
         .user_agent(concat!("rekindle/", env!("CARGO_PKG_VERSION")))
         .build()
         .map_err(|e| format!("cannot set up the HTTP client: {}", in_words(e)))
+}
+
+/// Of each receiver: is its address one, is there a machine behind the name, can its key be used?
+pub(super) async fn probe(config: &HttpConfig, environment: Environment<'_>) -> Vec<(String, Result<String, String>)> {
+    let mut found = Vec::new();
+    for one in &config.endpoints {
+        let usable = one.secret.resolve(environment).and_then(|secret| Key::parse(&secret).map(drop));
+        let resolved = match usable.and_then(|()| address(one)) {
+            Ok(url) => resolve(&url).await,
+            Err(why) => Err(why),
+        };
+        found.push((one.name.clone(), resolved));
+    }
+    found
+}
+
+/// Where the name leads; never more of the address than its host, the path may be a secret.
+async fn resolve(url: &Url) -> Result<String, String> {
+    let host = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+    let port = url.port_or_known_default().unwrap_or(443);
+    let looked_up = tokio::net::lookup_host((host, port)).await;
+    match looked_up.map(|mut addresses| addresses.next()) {
+        Ok(Some(address)) => Ok(format!("{host} is {}", address.ip())),
+        Ok(None) => Err(format!("`{host}` leads nowhere")),
+        Err(error) => Err(format!("`{host}` cannot be resolved: {error}")),
+    }
 }
 
 fn address(config: &EndpointConfig) -> Result<Url, String> {

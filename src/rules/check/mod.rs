@@ -5,14 +5,13 @@
 mod body;
 mod calls;
 mod missing;
-mod tree;
 
 use rhai::{AST, ASTFlags, Stmt};
 
 use super::Known;
 use super::findings::Findings;
 use crate::domain::diagnostic::did_you_mean;
-use tree::{Function, functions};
+use crate::script::tree::{self, Function, functions};
 
 /// What sort of file it is, which decides what may stand in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

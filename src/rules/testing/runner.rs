@@ -168,7 +168,7 @@ impl World<'_> {
         if !self.rule.addresses(&subject) || self.quiet_until.is_some_and(|until| now < until) {
             return;
         }
-        let Evaluation { matched, actions, trace, error } = self.rule.evaluate(&subject);
+        let Evaluation { matched, actions, trace, error, .. } = self.rule.evaluate(&subject);
         self.last = Some((now, trace));
         self.error = error;
         if !matched {

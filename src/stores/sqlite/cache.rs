@@ -20,6 +20,8 @@ pub(super) struct Cache(Option<Mutex<Kept>>);
 struct Kept {
     states: HashMap<CustomerId, (CustomerState, usize)>,
     n_text: usize,
+    /// Nobody is kept apart from anybody, as in most installations: every batch would ask.
+    none_separated: Option<bool>,
     /// Counts commits: what was read before one must not be kept after it.
     generation: u64,
 }
@@ -66,6 +68,27 @@ impl Cache {
         }
     }
 
+    /// Whether it is known that nobody is kept apart.
+    pub(super) fn none_separated(&self) -> bool {
+        self.kept().is_some_and(|kept| kept.none_separated == Some(true))
+    }
+
+    /// What was read about that; `None` before a commit that changes it.
+    pub(super) fn note_separated(&self, none: Option<bool>) {
+        if let Some(mut kept) = self.kept() {
+            kept.none_separated = none;
+        }
+    }
+
+    /// Everything in the file may be otherwise now.
+    pub(super) fn forget_all(&self) {
+        let Some(mut kept) = self.kept() else { return };
+        kept.generation += 1;
+        kept.states.clear();
+        kept.none_separated = None;
+        kept.n_text = 0;
+    }
+
     /// Before a commit that changes these: nobody may find them as they were. Says how that was.
     pub(super) fn forget<'a>(&self, ids: impl IntoIterator<Item = &'a CustomerId>) -> Before {
         let mut forgotten = HashMap::new();
@@ -91,12 +114,14 @@ impl Cache {
 }
 
 impl Kept {
+    /// Without room the customer is not kept, and least of all as it was before.
     fn insert(&mut self, state: CustomerState, n_text: usize) {
+        if let Some((_, before)) = self.states.remove(&state.customer) {
+            self.n_text -= before;
+        }
         if self.n_text + n_text <= MAX_TEXT {
             self.n_text += n_text;
-            if let Some((_, before)) = self.states.insert(state.customer, (state, n_text)) {
-                self.n_text -= before;
-            }
+            self.states.insert(state.customer, (state, n_text));
         }
     }
 }

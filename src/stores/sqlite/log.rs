@@ -1,34 +1,40 @@
 //! `log.db`: the inbox.
 
 use async_trait::async_trait;
-use sqlx::Row;
+use sqlx::{QueryBuilder, Row, Sqlite, Transaction};
 
-use super::{SqliteLog, begin, from_json, hex, json, sql};
+use super::{SqliteLog, begin, bytes, from_json, hex, hexes, json, sql, timestamp};
 use crate::domain::clock::Timestamp;
+use crate::domain::event::Fact;
 use crate::domain::id::digest;
-use crate::stores::{Append, Log, LogRecord, StoreResult};
+use crate::domain::quarantine::Quarantined;
+use crate::stores::{Append, Log, LogRecord, QuarantineFilter, QuarantineStore, StoreResult};
+
+/// Facts written by one statement. Fewer go through a list in JSON, which is taken apart by SQLite: no statement has to be
+/// compiled for every number of facts that can gather.
+const FACTS_PER_STATEMENT: usize = 128;
+
+async fn append_facts(tx: &mut Transaction<'_, Sqlite>, facts: &[Fact]) -> StoreResult<()> {
+    let whole = facts.chunks_exact(FACTS_PER_STATEMENT);
+    let rest = whole.remainder();
+    for some in whole {
+        let mut statement = QueryBuilder::new("INSERT INTO inbox (fact) ");
+        statement.push_values(some, |mut row, fact| {
+            row.push_bind(json(fact));
+        });
+        statement.build().execute(&mut **tx).await?;
+    }
+    if !rest.is_empty() {
+        sqlx::query(sql!("append_facts")).bind(json(rest)).execute(&mut **tx).await?;
+    }
+    Ok(())
+}
 
 #[async_trait]
 impl Log for SqliteLog {
     async fn append(&self, append: &Append) -> StoreResult<()> {
         let mut tx = begin(&self.writer).await?;
-        if !append.facts.is_empty() {
-            sqlx::query(sql!("append_facts")).bind(json(&append.facts)).execute(&mut *tx).await?;
-        }
-        if !append.quarantined.is_empty() {
-            let rows: Vec<_> = append
-                .quarantined
-                .iter()
-                .map(|q| {
-                    let key = digest(&[q.source.as_bytes(), q.reason.as_bytes(), q.record.as_bytes()]);
-                    (hex(&key[..16]), &q.source, &q.locator, &q.reason, &q.message, &q.record, q.at)
-                })
-                .collect();
-            sqlx::query(sql!("append_quarantined")).bind(json(&rows)).execute(&mut *tx).await?;
-        }
-        for (source, cursor, at) in &append.cursors {
-            sqlx::query(sql!("move_cursor")).bind(source).bind(cursor).bind(at.as_micros()).execute(&mut *tx).await?;
-        }
+        write(&mut tx, append).await?;
         tx.commit().await?;
         Ok(())
     }
@@ -72,5 +78,56 @@ impl Log for SqliteLog {
         .fetch_all(&self.readers)
         .await?;
         Ok(rows.into_iter().map(|(source, reason, n)| (source, reason, n.cast_unsigned())).collect())
+    }
+}
+
+async fn write(tx: &mut Transaction<'_, Sqlite>, append: &Append) -> StoreResult<()> {
+    append_facts(tx, &append.facts).await?;
+    if !append.quarantined.is_empty() {
+        let rows: Vec<_> = append
+            .quarantined
+            .iter()
+            .map(|q| {
+                let key = digest(&[q.source.as_bytes(), q.reason.as_bytes(), q.record.as_bytes()]);
+                (hex(&key[..16]), &q.source, &q.locator, &q.reason, &q.message, &q.record, q.at)
+            })
+            .collect();
+        sqlx::query(sql!("append_quarantined")).bind(json(&rows)).execute(&mut **tx).await?;
+    }
+    for (source, cursor, at) in &append.cursors {
+        sqlx::query(sql!("move_cursor")).bind(source).bind(cursor).bind(at.as_micros()).execute(&mut **tx).await?;
+    }
+    Ok(())
+}
+
+#[async_trait]
+impl QuarantineStore for SqliteLog {
+    async fn list_quarantined(&self, filter: &QuarantineFilter) -> StoreResult<Vec<([u8; 16], Quarantined)>> {
+        let (at, key) = filter.after.map_or((i64::MAX, vec![0xff; 16]), |(at, key)| (at.as_micros(), key.to_vec()));
+        let query = sqlx::query(sql!("list_quarantined")).bind(&filter.source).bind(&filter.reason);
+        let query = query.bind(json(&filter.keys)).bind(at).bind(key).bind(filter.max);
+        let rows = query.fetch_all(&self.readers).await?;
+        rows.iter()
+            .map(|row| {
+                let quarantined = Quarantined {
+                    source: row.try_get("source")?,
+                    locator: row.try_get("locator")?,
+                    reason: row.try_get("reason")?,
+                    message: row.try_get("message")?,
+                    record: row.try_get("record")?,
+                    at: timestamp(row, "at")?,
+                };
+                Ok((bytes(row, "key")?, quarantined))
+            })
+            .collect()
+    }
+
+    async fn release(&self, keys: &[[u8; 16]], append: &Append) -> StoreResult<()> {
+        let mut tx = begin(&self.writer).await?;
+        let statement = "DELETE FROM quarantine WHERE key IN (SELECT unhex(value) FROM json_each($1))";
+        sqlx::query(statement).bind(hexes(keys)).execute(&mut *tx).await?;
+        write(&mut tx, append).await?;
+        tx.commit().await?;
+        Ok(())
     }
 }

@@ -21,12 +21,19 @@ use crate::domain::clock::Timestamp;
 
 pub mod ballast;
 mod cache;
+mod copy;
+mod health;
 mod ledger;
+mod listing;
 mod log;
 mod merges;
 mod profiles;
 mod reading;
+mod rebuilt;
 mod ticks;
+
+pub use copy::{Copied, copy_log, copy_store, doubt_what_was_due, examine};
+pub use rebuilt::{Difference, compare, take_over};
 
 /// The text of `sql/NAME.sql`.
 macro_rules! sql {
@@ -36,6 +43,8 @@ macro_rules! sql {
 }
 pub(crate) use sql;
 
+pub use health::{FileHealth, Holder, holder, look_through};
+
 /// How the folder is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
@@ -43,6 +52,9 @@ pub enum Access {
     Own,
     /// To look, beside a daemon or without one.
     Look,
+    /// To write a little, beside a daemon or without one: an operator's statements, a task that is done. Every write is
+    /// short and waits for SQLite's own lock; the files are neither created nor migrated.
+    Beside,
 }
 
 /// `store.db`.
@@ -75,17 +87,20 @@ impl SqliteFiles {
     pub async fn open(dir: &Path, access: Access) -> StoreResult<Self> {
         let lock = match access {
             Access::Own => Some(lock(dir)?),
-            Access::Look if dir.join("store.db").exists() => None,
-            Access::Look => {
+            Access::Look | Access::Beside if dir.join("store.db").exists() => None,
+            Access::Look | Access::Beside => {
                 let help = "check `[store] path`, or start with `rekindle run`, `import` or `demo`";
                 return Err(StoreError::Open(format!("there is no rekindle data in {}; {help}", dir.display())));
             }
         };
-        let (log_writer, log_readers) = open_file(&dir.join("log.db"), access).await?;
-        let (writer, readers) = open_file(&dir.join("store.db"), access).await?;
+        let (log_writer, log_readers) = open_file(&dir.join("log.db"), access, LOG_MEMORY).await?;
+        let (writer, readers) = open_file(&dir.join("store.db"), access, STORE_MEMORY).await?;
         if access == Access::Own {
             migrate(&sqlx::migrate!("migrations/sqlite/log"), &log_writer, &dir.join("log.db")).await?;
             migrate(&sqlx::migrate!("migrations/sqlite/store"), &writer, &dir.join("store.db")).await?;
+        } else {
+            same_shape(&sqlx::migrate!("migrations/sqlite/log"), &log_readers, &dir.join("log.db")).await?;
+            same_shape(&sqlx::migrate!("migrations/sqlite/store"), &readers, &dir.join("store.db")).await?;
         }
         let cache = if access == Access::Own { Cache::of_the_owner() } else { Cache::default() };
         Ok(SqliteFiles {
@@ -112,6 +127,22 @@ impl SqliteFiles {
     }
 }
 
+/// Keeps everybody else from owning a folder for as long as it lives.
+#[derive(Debug)]
+pub struct Held {
+    _lock: File,
+}
+
+/// Holds the folder without opening it; `None` while a daemon (or an import) has it.
+pub fn hold(dir: &Path) -> Option<Held> {
+    lock(dir).ok().map(|lock| Held { _lock: lock })
+}
+
+/// Whether a daemon (or an import) has the folder. It may be gone a moment later, or another may have come.
+pub fn is_owned(dir: &Path) -> bool {
+    lock(dir).is_err()
+}
+
 fn lock(dir: &Path) -> StoreResult<File> {
     let fail = |e: &dyn std::fmt::Display| StoreError::Open(format!("{} cannot be used: {e}", dir.display()));
     std::fs::create_dir_all(dir).map_err(|e| fail(&e))?;
@@ -125,8 +156,21 @@ fn lock(dir: &Path) -> StoreResult<File> {
     }
 }
 
+/// How many pages a connection may keep in memory. Nothing is mapped: every connection would map the file for itself, and of
+/// a file of some gigabytes all that was ever touched stays resident, once for each.
+#[derive(Clone, Copy)]
+struct PageMemory {
+    writer_kib: u32,
+    reader_kib: u32,
+}
+
+/// The writer meets the same pages of the indexes in every batch; a reader's cache is dropped at every commit anyway.
+const STORE_MEMORY: PageMemory = PageMemory { writer_kib: 32 * 1_024, reader_kib: 4 * 1_024 };
+/// Appended to and read in order: hardly a page is needed twice.
+const LOG_MEMORY: PageMemory = PageMemory { writer_kib: 2 * 1_024, reader_kib: 1_024 };
+
 /// The writer pool has one connection, so writers queue here and never meet `SQLITE_BUSY` among themselves.
-async fn open_file(path: &Path, access: Access) -> StoreResult<(SqlitePool, SqlitePool)> {
+async fn open_file(path: &Path, access: Access, memory: PageMemory) -> StoreResult<(SqlitePool, SqlitePool)> {
     let base = SqliteConnectOptions::new()
         .filename(path)
         .busy_timeout(Duration::from_secs(5))
@@ -135,14 +179,17 @@ async fn open_file(path: &Path, access: Access) -> StoreResult<(SqlitePool, Sqli
         .pragma("wal_autocheckpoint", "20000")
         // Rows wait for their reader instead of the connection's thread for every fifty of them.
         .row_buffer_size(4_096)
-        // Readers drop their caches at every commit of the writer; mapped pages need not be read again.
-        .pragma("mmap_size", "1073741824")
-        .pragma("cache_size", "-32768")
         .pragma("temp_store", "MEMORY");
+    let cache = |kib: u32| format!("-{kib}");
     let fail = |e: sqlx::Error| StoreError::Open(format!("{} cannot be opened: {e}", path.display()));
     let writer_options = match access {
-        Access::Own => base.clone().create_if_missing(true).journal_mode(SqliteJournalMode::Wal),
+        Access::Own => base
+            .clone()
+            .pragma("cache_size", cache(memory.writer_kib))
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal),
         Access::Look => base.clone().read_only(true),
+        Access::Beside => base.clone(),
     };
     let writer = SqlitePoolOptions::new()
         .max_connections(1)
@@ -155,7 +202,7 @@ async fn open_file(path: &Path, access: Access) -> StoreResult<(SqlitePool, Sqli
         .max_connections(4)
         .idle_timeout(None)
         .max_lifetime(None)
-        .connect_with(base.read_only(true))
+        .connect_with(base.pragma("cache_size", cache(memory.reader_kib)).read_only(true))
         .await
         .map_err(fail)?;
     Ok((writer, readers))
@@ -171,6 +218,24 @@ async fn migrate(migrator: &sqlx::migrate::Migrator, pool: &SqlitePool, path: &P
             e => format!("{} cannot be brought to this version's shape: {e}", path.display()),
         })
     })
+}
+
+/// Only the owner migrates; whoever comes beside it must find the shape that this version knows.
+async fn same_shape(migrator: &sqlx::migrate::Migrator, pool: &SqlitePool, path: &Path) -> StoreResult<()> {
+    let found: Option<i64> = sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations").fetch_one(pool).await?;
+    let ours = migrator.iter().map(|m| m.version).max();
+    match found.cmp(&ours) {
+        std::cmp::Ordering::Equal => Ok(()),
+        std::cmp::Ordering::Less => Err(StoreError::Open(format!(
+            "{} was written by an older rekindle; start this version once with `rekindle run`, which brings it up",
+            path.display()
+        ))),
+        std::cmp::Ordering::Greater => Err(StoreError::Open(format!(
+            "{} was written by a newer rekindle (migration {} is unknown to this one); use that version or newer",
+            path.display(),
+            found.unwrap_or_default()
+        ))),
+    }
 }
 
 impl Store for SqliteStore {}

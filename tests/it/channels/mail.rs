@@ -48,13 +48,13 @@ impl Mailbox {
 }
 
 /// A mail as a program that never met lettre reads it: headers unfolded, in order.
-pub(super) struct Mail {
-    pub(super) headers: Vec<(String, String)>,
-    pub(super) body: String,
+pub(crate) struct Mail {
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: String,
 }
 
 impl Mail {
-    pub(super) fn parse(bytes: &[u8]) -> Self {
+    pub(crate) fn parse(bytes: &[u8]) -> Self {
         let text = std::str::from_utf8(bytes).expect("a mail is ASCII").to_owned();
         assert!(text.is_ascii());
         // No line end but CRLF, no line above the 998 of RFC 5322, and none that a server could take for the end.
@@ -69,7 +69,7 @@ impl Mail {
         Mail { headers: headers.collect(), body: body.to_owned() }
     }
 
-    pub(super) fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         let mut found = self.headers.iter().filter(|(n, _)| n.eq_ignore_ascii_case(name));
         let value = &found.next().unwrap_or_else(|| panic!("no {name}")).1;
         assert!(found.next().is_none(), "two {name}");

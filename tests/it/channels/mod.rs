@@ -1,6 +1,7 @@
 //! The channels against real folders, a real mail server and a real receiver.
 
-mod mail;
+mod documented;
+pub(crate) mod mail;
 mod smtp;
 mod webhook;
 
@@ -25,7 +26,7 @@ const NOW: &str = "2026-03-01T09:00:00Z";
 const LEAVE: &str = "https://shop.example/u/TOKEN";
 
 /// A commit point that notes when it was awaited, and fails when told to.
-struct Intent {
+pub(crate) struct Intent {
     happenings: Happenings,
     fails: bool,
     n_commits: AtomicUsize,
@@ -36,7 +37,7 @@ impl Intent {
         Intent { happenings: happenings.clone(), fails: false, n_commits: AtomicUsize::new(0) }
     }
 
-    fn durable() -> Self {
+    pub(crate) fn durable() -> Self {
         Intent::noted(&Happenings::default())
     }
 
@@ -95,7 +96,7 @@ fn dispatch(n: u8, action: Action, class: Option<MessageClass>) -> Dispatch {
     }
 }
 
-fn win_back(n: u8) -> Dispatch {
+pub(crate) fn win_back(n: u8) -> Dispatch {
     let vars = object(json!({ "percent": 20, "code": "BACK20" }));
     dispatch(n, Action::Email { template: "win_back".to_owned(), vars }, Some(MessageClass::Marketing))
 }
@@ -121,7 +122,7 @@ fn no_environment(_: &str) -> Option<String> {
 }
 
 /// The `[email]` section `toml`, opened with the shipped templates.
-fn open_email(toml: &str) -> Result<Box<dyn Channel>, String> {
+pub(crate) fn open_email(toml: &str) -> Result<Box<dyn Channel>, String> {
     let config = toml::from_str(toml).map_err(|e| e.message().to_owned())?;
     rekindle::channels::open_email(&config, shipped_templates(), letterhead(), &no_environment)
 }

@@ -12,16 +12,16 @@ use crate::servers::http::{Behaviour, Received, Receiver};
 
 const KEY: &[u8] = b"an octet key of 32 bytes, no more";
 
-fn secret() -> String {
+pub(super) fn secret() -> String {
     format!("whsec_{}", STANDARD.encode(KEY))
 }
 
-fn alert(n: u8) -> Dispatch {
+pub(super) fn alert(n: u8) -> Dispatch {
     let data = object(json!({ "tier": "gold", "name": "Ana ünd \"Söhne\"", "n": 1.5 }));
     dispatch(n, Action::Webhook { endpoint: "crm".to_owned(), data }, None)
 }
 
-fn channel(receiver: &Receiver, more: &str) -> Box<dyn Channel> {
+pub(super) fn channel(receiver: &Receiver, more: &str) -> Box<dyn Channel> {
     let (address, secret) = (receiver.address, secret());
     let endpoint = format!("[[endpoints]]\nname = 'crm'\nurl = 'http://{address}/hooks/s3cret'\nsecret = '{secret}'");
     open_webhook(&format!("kind = 'http'\n{more}\n{endpoint}")).unwrap()

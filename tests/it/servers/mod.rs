@@ -1,6 +1,7 @@
 //! Real servers for the tests to talk to: they listen on a port of this machine, behave as they are told, and remember
 //! every word.
 
+pub(crate) mod held;
 pub(crate) mod http;
 pub(crate) mod smtp;
 

@@ -16,7 +16,8 @@ use rekindle::domain::id::CustomerId;
 use rekindle::domain::profile::Profile;
 use rekindle::domain::segment::{Signal, Transition};
 use rekindle::stores::{
-    Append, Commit, CustomerState, DeliveryFilter, Move, Refused, StoreResult, StoredModel, TickProgress,
+    Append, Commit, CustomerState, DeliveryFilter, Merge, Move, Refused, Separation, Split, StoreResult, StoredModel,
+    TickProgress,
 };
 use serde_json::json;
 
@@ -31,11 +32,11 @@ const RULES: [&str; 3] = ["again", "hello", "win_back"];
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
     #[test]
-    fn every_store_gives_the_same_answers(calls in prop::collection::vec((0u8..22, 0..CUSTOMERS, 0usize..3, 0i64..40), 1..70)) {
+    fn every_store_gives_the_same_answers(calls in prop::collection::vec((0u8..24, 0..CUSTOMERS, 0usize..3, 0i64..40), 1..70)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let (files, maps) = (sqlite().await, maps());
-            let mut merged = BTreeSet::new();
+            let mut merged = Merged::new();
             let begin = Commit { customers: (0..CUSTOMERS).map(|n| state(n, 0)).collect(), ..Commit::default() };
             for memory in [&files, &maps] {
                 memory.store.commit_batch(&begin).await.unwrap();
@@ -43,8 +44,10 @@ proptest! {
             for (n, call) in calls.iter().enumerate() {
                 let said = [answer(&files, *call, &merged).await, answer(&maps, *call, &merged).await];
                 assert_eq!(said[0], said[1], "call {n} of {calls:?}");
-                if let (7, a, b, _) = *call && let Some((absorbed, _)) = merge(a, b, &merged) {
-                    merged.insert(absorbed);
+                match *call {
+                    (7, a, b, _) => merged.extend(merge(a, b, &merged)),
+                    (22, n, ..) => group(n, &merged).into_iter().for_each(|one| drop(merged.remove(&one))),
+                    _ => {}
                 }
             }
             for (ours, theirs) in everything(&files).await.into_iter().zip(everything(&maps).await) {
@@ -62,9 +65,40 @@ fn who(n: usize) -> CustomerId {
     CustomerId::derive(at(i64::try_from(n).unwrap()), &[b"customer"])
 }
 
-fn merge(a: usize, b: usize, merged: &BTreeSet<usize>) -> Option<(usize, usize)> {
+/// Who was absorbed by whom.
+type Merged = BTreeMap<usize, usize>;
+
+fn merge(a: usize, b: usize, merged: &Merged) -> Option<(usize, usize)> {
     let b = (a + 1 + b) % CUSTOMERS;
-    (a != b && !merged.contains(&a) && !merged.contains(&b)).then_some((a, b))
+    (a != b && !merged.contains_key(&a) && !merged.contains_key(&b)).then_some((a, b))
+}
+
+/// Everybody who leads to this living customer, itself not among them.
+fn group(n: usize, merged: &Merged) -> Vec<usize> {
+    let today = |mut one: usize| {
+        while let Some(&survivor) = merged.get(&one) {
+            one = survivor;
+        }
+        one
+    };
+    merged.keys().copied().filter(|one| today(*one) == n).collect()
+}
+
+/// All of them are customers of their own again, and the first is kept apart.
+fn parted(n: usize, t: i64, group: &[usize]) -> Commit {
+    let everybody = || group.iter().copied().chain([n]);
+    let pair = (who(group[0]), who(n));
+    Commit {
+        split: Some(Split {
+            joined: who(n),
+            members: everybody().map(|one| (who(one), None, who(one))).collect(),
+            arrived: vec![(t, who(group[0]))],
+            merges: Vec::new(),
+        }),
+        separations: vec![Separation { stated: pair, today: pair, position: t }],
+        customers: everybody().map(|one| state(one, t)).collect(),
+        ..Commit::default()
+    }
 }
 
 fn fact(n: usize, t: i64) -> Fact {
@@ -142,9 +176,9 @@ fn decided(n: usize, rule: usize, t: i64) -> Commit {
     Commit { firings: vec![firing], deliveries, refusals: vec![refused], ..Commit::default() }
 }
 
-async fn answer(memory: &Memory, (what, n, k, t): Call, merged: &BTreeSet<usize>) -> String {
+async fn answer(memory: &Memory, (what, n, k, t): Call, merged: &Merged) -> String {
     let (log, store) = (&memory.log, &memory.store);
-    let living = !merged.contains(&n);
+    let living = !merged.contains_key(&n);
     match what {
         0 => said(log.append(&Append { facts: vec![fact(n, t)], ..Append::default() }).await),
         1 => said(log.trim(t, at(i64::try_from(k).unwrap() * 10)).await),
@@ -178,7 +212,8 @@ async fn answer(memory: &Memory, (what, n, k, t): Call, merged: &BTreeSet<usize>
         7 => match merge(n, k, merged) {
             // Decided for the one who is absorbed, in the same commit.
             Some((a, b)) => {
-                said(store.commit_batch(&Commit { merges: vec![(who(a), who(b))], ..decided(a, k, t) }).await)
+                let merges = vec![Merge { absorbed: who(a), survivor: who(b), position: t }];
+                said(store.commit_batch(&Commit { merges, ..decided(a, k, t) }).await)
             }
             None => String::new(),
         },
@@ -206,7 +241,16 @@ async fn answer(memory: &Memory, (what, n, k, t): Call, merged: &BTreeSet<usize>
         }
         19 => said(store.set_meta(RULES[k], &t.to_string()).await),
         20 => said(store.scan_customers([None, Some("buyers"), Some("sleepy")][k], Some(who(n)), 2).await),
-        _ => said(store.find_customers([None, Some("ZOë"), Some("U1")][k], 3).await),
+        21 => {
+            let all = store.list_deliveries(&DeliveryFilter { limit: 100, ..DeliveryFilter::default() }).await.unwrap();
+            let Some(delivery) = all.get(n * 3 + k) else { return String::new() };
+            said(store.settle_task(delivery.id, (t % 3 > 0).then(|| at(t))).await)
+        }
+        22 => match &group(n, merged)[..] {
+            [] => String::new(),
+            group => said(store.commit_batch(&parted(n, t, group)).await),
+        },
+        _ => said(store.list_merges((k > 0).then(|| who(n)), (k > 1).then(|| (t, who(n))), 3).await),
     }
 }
 
@@ -264,15 +308,30 @@ async fn everything(memory: &Memory) -> Vec<String> {
         all.push(said(store.attempts_of(delivery.id).await));
         all.push(said(store.firing(delivery.firing).await));
     }
+    all.push(said(store.known_since(&ids).await));
+    all.push(said(store.waiting_deliveries().await));
     for id in ids {
         all.push(said(store.refusals_of(id).await));
         all.push(said(store.signals_of(id).await));
         all.push(said(store.events_of(id, at(25), 3).await));
+        all.push(said(store.merge_of(id).await));
+        all.push(said(store.merges_into(id).await));
+        all.push(said(store.separations_of(&[id]).await));
+        all.push(said(store.events_filed(id, 3, 9).await));
+        all.push(said(store.handles_of(id).await));
+        all.push(said(store.ledger_size(id).await));
     }
     for filter in [
         DeliveryFilter { rule: Some(RULES[0].to_owned()), limit: 3, ..DeliveryFilter::default() },
         DeliveryFilter { state: Some(DeliveryState::Sent), limit: 9, ..DeliveryFilter::default() },
         DeliveryFilter { customer: Some(who(1)), limit: 9, ..DeliveryFilter::default() },
+        DeliveryFilter { channel: Some("task".to_owned()), since: Some(at(9)), limit: 9, ..DeliveryFilter::default() },
+        DeliveryFilter {
+            after: deliveries.get(1).map(|d| d.id),
+            until: Some(at(20)),
+            limit: 9,
+            ..DeliveryFilter::default()
+        },
     ] {
         all.push(said(store.list_deliveries(&filter).await));
     }

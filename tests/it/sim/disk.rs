@@ -11,8 +11,9 @@ use rekindle::domain::event::Event;
 use rekindle::domain::id::{CustomerId, DeliveryId, FiringId};
 use rekindle::domain::segment::Signal;
 use rekindle::stores::{
-    Append, Attempt, Commit, CustomerState, DeliveryFilter, LedgerCount, LedgerStore, LedgerView, Log, LogRecord,
-    ModelStore, Move, ProfileStore, ReadStore, Store, StoreResult, StoredModel, Task, TickProgress, TickStore,
+    Append, Attempt, Commit, CustomerState, DeliveryFilter, LedgerCount, LedgerStore, LedgerView, ListedMerge, Log,
+    LogRecord, Merge, ModelStore, Move, OperatorStore, ProfileStore, ReadStore, Separation, Store, StoreResult,
+    StoredModel, Task, TickProgress, TickStore,
 };
 
 use super::journal::What;
@@ -136,7 +137,22 @@ part! { ReadStore of store,
         ledger_counts() -> Vec<LedgerCount>;
         open_tasks(max: u32) -> Vec<Task>;
         event_counts() -> BTreeMap<String, u64>;
-        find_customers(text: Option<&str>, max: u32) -> Vec<CustomerState>;
+        waiting_deliveries() -> Vec<(String, String, u64)>;
+    }
+    writes {}
+}
+
+part! { OperatorStore of store,
+    reads {
+        list_merges(living: Option<CustomerId>, after: Option<(i64, CustomerId)>, max: u32) -> Vec<ListedMerge>;
+        merge_of(absorbed: CustomerId) -> Option<Merge>;
+        merges_into(living: CustomerId) -> Vec<Merge>;
+        separations_of(living: &[CustomerId]) -> Vec<Separation>;
+        events_filed(customer: CustomerId, position: i64, max: usize) -> Vec<(i64, CustomerId, Event)>;
+        known_since(ids: &[CustomerId]) -> Vec<(CustomerId, Timestamp)>;
+        handles_of(customer: CustomerId) -> Vec<Identity>;
+        ledger_size(customer: CustomerId) -> (u64, u64, u64);
+        settle_task(delivery: DeliveryId, done_at: Option<Timestamp>) -> bool;
     }
     writes {}
 }

@@ -102,7 +102,7 @@ fn committed(commit: &Commit) -> Vec<String> {
     lines.extend(
         commit.events.iter().map(|(at, e)| format!("  event  {at} {} {} -> {:?}", e.fact.message_id, e.id, e.customer)),
     );
-    lines.extend(commit.merges.iter().map(|(absorbed, into)| format!("  merge  {absorbed} into {into}")));
+    lines.extend(commit.merges.iter().map(|m| format!("  merge  {} into {}", m.absorbed, m.survivor)));
     let member = |s: &rekindle::stores::CustomerState| format!("  judged {} {:?}", s.customer, s.segments);
     lines.extend(commit.customers.iter().chain(&commit.judged).map(member));
     lines.extend(commit.signals.iter().map(|s| format!("  signal {} {} {:?}", s.customer, s.segment, s.transition)));

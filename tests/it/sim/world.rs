@@ -222,9 +222,12 @@ impl World {
 
     /// Lets everything happen that is due; says when something will be next.
     async fn rest(&self, engine: &Engine) -> Option<Timestamp> {
+        let mut orphans = false;
         for _ in 0..MAX_TRIES {
             if self.side_by_side {
-                if let Ok(n) = self.round(engine).await {
+                let n = self.round(engine, orphans).await;
+                orphans = n.is_err();
+                if let Ok(n) = n {
                     let next_due = self.store.next_due(None).await.unwrap();
                     let now = self.clock.now();
                     let derived = self.store.position().await.unwrap() == self.log.end().await.unwrap();
@@ -232,22 +235,35 @@ impl World {
                         return [engine.pipeline.next_tick(now), next_due].into_iter().flatten().min();
                     }
                 }
-            } else if let Ok(next) = engine.step().await {
-                return next;
+            } else {
+                let next = self.in_turn(engine, orphans).await;
+                orphans = next.is_err();
+                if let Ok(next) = next {
+                    return next;
+                }
             }
         }
         panic!("there is no end to what is due");
     }
 
     /// What the daemon's workers do, once each, side by side.
-    async fn round(&self, engine: &Engine) -> anyhow::Result<u64> {
-        let deliver = async {
-            let all = engine.pipeline.channels.iter().map(|channel| engine.deliver_through(&**channel));
-            futures_util::future::join_all(all).await.into_iter().collect::<Result<Vec<_>, _>>()
-        };
-        let (n, delivered) = tokio::join!(engine.decide(), deliver);
+    async fn round(&self, engine: &Engine, orphans: bool) -> anyhow::Result<u64> {
+        let (n, delivered) = tokio::join!(engine.decide(), self.deliver(engine, orphans));
         delivered?;
         Ok(n?)
+    }
+
+    async fn deliver(&self, engine: &Engine, orphans: bool) -> anyhow::Result<()> {
+        let all = engine.pipeline.channels.iter().map(|channel| engine.deliver_through(&**channel, orphans));
+        futures_util::future::join_all(all).await.into_iter().try_for_each(|delivered| Ok(delivered.map(drop)?))
+    }
+
+    /// One after the other, as in tests and the demo.
+    async fn in_turn(&self, engine: &Engine, orphans: bool) -> anyhow::Result<Option<Timestamp>> {
+        if orphans {
+            self.deliver(engine, true).await?;
+        }
+        Ok(engine.step().await?)
     }
 
     async fn pass(&self, engine: &Engine, until: Timestamp) {

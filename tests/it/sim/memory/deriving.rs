@@ -14,7 +14,7 @@ use rekindle::stores::{
     TickProgress, TickStore,
 };
 
-use super::{Leased, MemoryStore, Row, Tables};
+use super::{Counted, Leased, MemoryStore, Row, Tables};
 
 #[async_trait]
 impl ProfileStore for MemoryStore {
@@ -72,6 +72,7 @@ impl ProfileStore for MemoryStore {
                     at,
                     delivery: d.id,
                     waits: super::waits(d.state),
+                    leased: d.state == DeliveryState::Leased,
                 });
             }
         }
@@ -90,6 +91,7 @@ impl ProfileStore for MemoryStore {
         tables.write_profiles(commit);
         tables.write_decisions(commit);
         tables.write_merges(&commit.merges);
+        tables.separate(&commit.separations);
         if let Some(tick) = &commit.tick {
             tables.ticks.insert((tick.schedule.clone(), tick.at), (tick.position, tick.done_at));
         }
@@ -102,6 +104,10 @@ impl Tables {
     fn write_profiles(&mut self, commit: &Commit) {
         self.keys.extend(commit.events.iter().map(|(_, e)| (e.fact.dedupe_key(), e.fact.body_hash())));
         self.events.extend(commit.events.iter().cloned());
+        self.arrived_as.extend(commit.events.iter().filter_map(|(at, event)| Some((*at, event.customer?))));
+        if let Some(split) = &commit.split {
+            self.split(split);
+        }
         for state in &commit.customers {
             let fresh = || Row { created_at: state.created_at, merged_into: None, profile: state.profile.clone() };
             self.customers.entry(state.customer).or_insert_with(fresh).profile = state.profile.clone();
@@ -115,12 +121,14 @@ impl Tables {
     fn write_decisions(&mut self, commit: &Commit) {
         for signal in &commit.signals {
             self.signals.entry(signal.id).or_insert_with(|| signal.clone());
+            self.subjects.entry(*signal.id.as_bytes()).or_insert(signal.customer);
         }
         for firing in &commit.firings {
             let key = (firing.rule.clone(), firing.customer, firing.occasion.clone());
             if let std::collections::btree_map::Entry::Vacant(slot) = self.decided.entry(key) {
                 slot.insert(firing.id);
                 self.firings.insert(firing.id, firing.clone());
+                self.subjects.insert(*firing.id.as_bytes(), firing.customer);
             }
         }
         for delivery in &commit.deliveries {
@@ -129,39 +137,17 @@ impl Tables {
             let key = (delivery.rule.clone(), delivery.customer, occasion, delivery.step);
             if self.firings.contains_key(&delivery.firing) && self.steps.insert(key) {
                 self.deliveries.insert(delivery.id, Leased { delivery: delivery.clone(), until: None });
+                self.subjects.insert(*delivery.id.as_bytes(), delivery.customer);
             }
         }
         for refused in &commit.refusals {
             let key = (refused.rule.clone(), refused.customer, refused.step, refused.reason.to_owned());
-            let (n, last_at, last_occasion) = self.refusals.entry(key).or_insert((0, refused.at, String::new()));
-            *n += u64::from(*last_occasion != refused.occasion);
-            *last_at = refused.at;
-            last_occasion.clone_from(&refused.occasion);
-        }
-    }
-
-    fn write_merges(&mut self, merges: &[(CustomerId, CustomerId)]) {
-        for &(absorbed, survivor) in merges {
-            if let Some(row) = self.customers.get_mut(&absorbed) {
-                row.merged_into = Some(survivor);
-            }
-            self.judgements.remove(&absorbed);
-            let follow = |customer: &mut CustomerId| {
-                if *customer == absorbed {
-                    *customer = survivor;
-                }
-            };
-            self.events.values_mut().filter_map(|event| event.customer.as_mut()).for_each(follow);
-            self.identities.values_mut().for_each(follow);
-            self.firings.values_mut().for_each(|firing| follow(&mut firing.customer));
-            self.deliveries.values_mut().for_each(|leased| follow(&mut leased.delivery.customer));
-            self.signals.values_mut().for_each(|signal| follow(&mut signal.customer));
-            self.tasks.values_mut().for_each(|task| follow(&mut task.customer));
-            let theirs: Vec<_> = self.refusals.keys().filter(|key| key.1 == absorbed).cloned().collect();
-            for key in theirs {
-                let counted = self.refusals.remove(&key).unwrap();
-                self.refusals.insert((key.0, survivor, key.2, key.3), counted);
-            }
+            let fresh =
+                Counted { customer: refused.customer, n: 0, last_at: refused.at, last_occasion: String::new() };
+            let counted = self.refusals.entry(key).or_insert(fresh);
+            counted.n += u64::from(counted.last_occasion != refused.occasion);
+            counted.last_at = refused.at;
+            counted.last_occasion.clone_from(&refused.occasion);
         }
     }
 }

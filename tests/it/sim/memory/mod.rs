@@ -12,11 +12,12 @@ use rekindle::domain::id::{CustomerId, DeliveryId, FiringId, SignalId};
 use rekindle::domain::profile::Profile;
 use rekindle::domain::score::Scores;
 use rekindle::domain::segment::Signal;
-use rekindle::stores::{Attempt, CustomerState, Store, StoredModel, Task};
+use rekindle::stores::{Attempt, CustomerState, Merge, Separation, Store, StoredModel, Task};
 
 mod deriving;
 mod ledger;
 mod log;
+mod operating;
 mod reading;
 
 #[derive(Clone, Default)]
@@ -48,6 +49,8 @@ struct Tables {
     position: i64,
     meta: BTreeMap<String, String>,
     events: BTreeMap<i64, Event>,
+    /// Position → whose that event was when it came.
+    arrived_as: BTreeMap<i64, CustomerId>,
     /// Dedupe key → hash of the body.
     keys: BTreeMap<[u8; 16], [u8; 16]>,
     customers: BTreeMap<CustomerId, Row>,
@@ -55,15 +58,22 @@ struct Tables {
     identities: BTreeMap<Identity, CustomerId>,
     signals: BTreeMap<SignalId, Signal>,
     firings: BTreeMap<FiringId, Firing>,
+    /// Signal, firing or delivery → whose it was at first.
+    subjects: BTreeMap<[u8; 16], CustomerId>,
     /// Rule, customer as decided, occasion: decided once.
     decided: BTreeMap<(String, CustomerId, String), FiringId>,
     deliveries: BTreeMap<DeliveryId, Leased>,
     /// Rule, customer as decided, occasion, step: exists once.
     steps: BTreeSet<(String, CustomerId, String, u32)>,
     attempts: BTreeMap<DeliveryId, Vec<Attempt>>,
-    /// Rule, customer, step, reason → how often, last time, last occasion.
-    refusals: BTreeMap<(String, CustomerId, u32, String), (u64, Timestamp, String)>,
+    /// By rule, customer as decided, step and reason.
+    refusals: BTreeMap<(String, CustomerId, u32, String), Counted>,
     tasks: BTreeMap<DeliveryId, Task>,
+    done_tasks: BTreeSet<DeliveryId>,
+    /// By who was absorbed.
+    merges: BTreeMap<CustomerId, Merge>,
+    /// By the two as stated.
+    separations: BTreeMap<(CustomerId, CustomerId), Separation>,
     /// Schedule and tick → last customer done, and when it was done.
     ticks: BTreeMap<(String, Timestamp), (Option<CustomerId>, Option<Timestamp>)>,
     models: BTreeMap<(String, Timestamp), StoredModel>,
@@ -73,6 +83,13 @@ struct Row {
     created_at: Timestamp,
     merged_into: Option<CustomerId>,
     profile: Arc<Profile>,
+}
+
+struct Counted {
+    customer: CustomerId,
+    n: u64,
+    last_at: Timestamp,
+    last_occasion: String,
 }
 
 struct Leased {

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use rekindle::domain::clock::Timestamp;
-use rekindle::domain::delivery::{Delivery, Firing};
+use rekindle::domain::delivery::{Delivery, DeliveryState, Firing};
 use rekindle::domain::event::Event;
 use rekindle::domain::id::{CustomerId, DeliveryId, FiringId};
 use rekindle::domain::segment::Signal;
-use rekindle::stores::{Attempt, CustomerState, DeliveryFilter, LedgerCount, ReadStore, StoreResult, Task};
+use rekindle::stores::{Attempt, DeliveryFilter, LedgerCount, ReadStore, StoreResult, Task};
 
-use super::MemoryStore;
+use super::{MemoryStore, under_way, waits};
 
 #[async_trait]
 impl ReadStore for MemoryStore {
@@ -27,23 +27,36 @@ impl ReadStore for MemoryStore {
     }
 
     async fn list_deliveries(&self, filter: &DeliveryFilter) -> StoreResult<Vec<Delivery>> {
+        let tables = self.tables();
+        let place = |d: &Delivery| (d.decided_at, d.id);
+        let after = filter.after.map(|id| tables.deliveries.get(&id).map(|leased| place(&leased.delivery)));
         let wanted = |d: &&Delivery| {
             filter.state.is_none_or(|state| d.state == state)
                 && filter.rule.as_ref().is_none_or(|rule| d.rule == *rule)
                 && filter.customer.is_none_or(|customer| d.customer == customer)
+                && filter.channel.as_ref().is_none_or(|channel| d.action.channel() == channel)
+                && filter.since.is_none_or(|since| d.decided_at >= since)
+                && filter.until.is_none_or(|until| d.decided_at < until)
+                && after.is_none_or(|after| after.is_some_and(|after| place(d) < after))
         };
-        let tables = self.tables();
         let found = tables.deliveries.values().map(|leased| &leased.delivery).filter(wanted);
         let mut found: Vec<Delivery> = found.cloned().collect();
-        found.sort_by_key(|d| std::cmp::Reverse((d.decided_at, d.id)));
+        found.sort_by_key(|d| std::cmp::Reverse(place(d)));
         found.truncate(filter.limit as usize);
         Ok(found)
     }
 
     async fn refusals_of(&self, customer: CustomerId) -> StoreResult<Vec<(String, u32, String, u64, Timestamp)>> {
         let tables = self.tables();
-        let own = tables.refusals.iter().filter(|(key, _)| key.1 == customer);
-        Ok(own.map(|(key, (n, at, _))| (key.0.clone(), key.2, key.3.clone(), *n, *at)).collect())
+        let mut sums: BTreeMap<(String, u32, String), (u64, Timestamp)> = BTreeMap::new();
+        for ((rule, _, step, reason), counted) in &tables.refusals {
+            if counted.customer == customer {
+                let (n, last_at) = sums.entry((rule.clone(), *step, reason.clone())).or_insert((0, counted.last_at));
+                *n += counted.n;
+                *last_at = counted.last_at.max(*last_at);
+            }
+        }
+        Ok(sums.into_iter().map(|((rule, step, reason), (n, at))| (rule, step, reason, n, at)).collect())
     }
 
     async fn signals_of(&self, customer: CustomerId) -> StoreResult<Vec<Signal>> {
@@ -73,8 +86,8 @@ impl ReadStore for MemoryStore {
             let key = (d.rule.clone(), d.action.channel().to_owned(), d.state.to_string());
             *counts.entry(key).or_default() += 1;
         }
-        for ((rule, _, _, reason), (n, ..)) in &tables.refusals {
-            *counts.entry((rule.clone(), "refused".to_owned(), reason.clone())).or_default() += n;
+        for ((rule, _, _, reason), counted) in &tables.refusals {
+            *counts.entry((rule.clone(), "refused".to_owned(), reason.clone())).or_default() += counted.n;
         }
         for firing in tables.firings.values().filter(|firing| firing.held_out) {
             let key = (firing.rule.clone(), "held out".to_owned(), "control group".to_owned());
@@ -83,8 +96,21 @@ impl ReadStore for MemoryStore {
         Ok(counts.into_iter().map(|((rule, channel, what), n)| (rule, channel, what, n)).collect())
     }
 
+    async fn waiting_deliveries(&self) -> StoreResult<Vec<(String, String, u64)>> {
+        let tables = self.tables();
+        let mut counts: BTreeMap<(String, String), u64> = BTreeMap::new();
+        for d in tables.deliveries.values().map(|leased| &leased.delivery) {
+            if waits(d.state) || under_way(d.state) || d.state == DeliveryState::Unknown {
+                *counts.entry((d.action.channel().to_owned(), d.state.to_string())).or_default() += 1;
+            }
+        }
+        Ok(counts.into_iter().map(|((channel, state), n)| (channel, state, n)).collect())
+    }
+
     async fn open_tasks(&self, max: u32) -> StoreResult<Vec<Task>> {
-        let mut tasks: Vec<Task> = self.tables().tasks.values().cloned().collect();
+        let tables = self.tables();
+        let open = tables.tasks.values().filter(|task| !tables.done_tasks.contains(&task.delivery));
+        let mut tasks: Vec<Task> = open.cloned().collect();
         tasks.sort_by_key(|task| std::cmp::Reverse(task.created_at));
         tasks.truncate(max as usize);
         Ok(tasks)
@@ -96,19 +122,5 @@ impl ReadStore for MemoryStore {
             *counts.entry(event.fact.name.clone()).or_default() += 1;
         }
         Ok(counts)
-    }
-
-    async fn find_customers(&self, text: Option<&str>, max: u32) -> StoreResult<Vec<CustomerState>> {
-        let tables = self.tables();
-        let states = tables.living().rev().filter_map(|id| tables.state(id));
-        let matches = |state: &CustomerState| {
-            let Some(text) = text.map(str::to_ascii_lowercase) else { return true };
-            let mut handles = tables.identities.iter().filter(|(_, customer)| **customer == state.customer);
-            let name = |part| state.profile.trait_text(part).unwrap_or_default();
-            let name = format!("{} {}", name("first_name"), name("last_name"));
-            let found = |value: &str| value.to_ascii_lowercase().contains(&text);
-            handles.any(|(identity, _)| found(&identity.value)) || found(&name)
-        };
-        Ok(states.filter(matches).take(max as usize).collect())
     }
 }
