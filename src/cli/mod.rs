@@ -35,25 +35,33 @@ mod backup;
 mod beside;
 mod check;
 mod config;
+mod connectors;
 mod customers;
 mod deliveries;
 mod demo;
+mod doctor;
+mod events;
 mod import;
 mod joined;
 mod merges;
 mod models;
 mod output;
+mod page;
+mod past;
 mod plugins;
 mod quarantine;
 mod rebuild;
 mod reference;
 mod replay;
 mod restore;
+mod rules;
 mod run;
+mod segments;
 mod summary;
 mod tasks;
 mod test;
 mod why;
+mod why_not;
 
 /// rekindle keeps a company's customers: events in, one profile each, models and rules decide, every message once.
 #[derive(Debug, Parser)]
@@ -73,9 +81,15 @@ enum Command {
     Config(config::ConfigCommand),
     Test(test::Test),
     Customers(customers::Customers),
+    Events(events::Events),
+    Segments(segments::Segments),
+    Rules(rules::Rules),
     Deliveries(deliveries::Deliveries),
     Models(models::Models),
     Why(why::Why),
+    WhyNot(why_not::WhyNot),
+    Connectors(connectors::Connectors),
+    Doctor(doctor::Doctor),
     Backup(backup::Backup),
     Rebuild(rebuild::Rebuild),
     Merges(merges::Merges),
@@ -142,9 +156,15 @@ pub fn main() -> ExitCode {
             Command::Config(command) => command.run(),
             Command::Test(command) => command.run(),
             Command::Customers(command) => command.run().await,
+            Command::Events(command) => command.run().await,
+            Command::Segments(command) => command.run().await,
+            Command::Rules(command) => command.run().await,
             Command::Deliveries(command) => command.run().await,
             Command::Models(command) => command.run().await,
             Command::Why(command) => command.run().await,
+            Command::WhyNot(command) => command.run().await,
+            Command::Connectors(command) => command.run().await,
+            Command::Doctor(command) => command.run().await,
             Command::Backup(command) => command.run().await,
             Command::Rebuild(command) => command.run().await,
             Command::Merges(command) => command.run().await,
@@ -187,6 +207,11 @@ async fn look(common: &Common) -> anyhow::Result<(Config, SqliteFiles)> {
     let config = load_config(&common.config)?;
     let files = SqliteFiles::open(&config.store.path, Access::Look).await?;
     Ok((config, files))
+}
+
+/// The same for a listing.
+async fn look_with(listing: &Listing) -> anyhow::Result<(Config, SqliteFiles)> {
+    look(&listing.common).await
 }
 
 /// An instant as the business reads its clocks.

@@ -34,6 +34,7 @@ mod restored;
 pub mod score;
 pub mod split;
 pub mod sweep;
+pub mod texts;
 mod unify;
 
 /// Everything that deciding needs besides the customer: one immutable snapshot, replaced whole, used for a whole batch.

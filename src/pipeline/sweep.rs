@@ -166,6 +166,7 @@ impl Pipeline {
         if settled(&book) {
             return Ok(());
         }
+        self.keep_rule_texts(&book).await?;
         let now = book.segment_versions();
         let text = serde_json::to_string(&now).expect("names and hashes are text");
         let before = self.store.meta(SEGMENT_VERSIONS).await?;

@@ -21,6 +21,8 @@ pub(super) struct Segments {
     pub(super) names: BTreeSet<String>,
     /// Name → what changes when the condition may mean something else than before.
     pub(super) versions: BTreeMap<String, String>,
+    pub(super) path: String,
+    pub(super) text: String,
     program: Program,
     /// All of them in one call, in the order of `names`.
     all: Option<AST>,
@@ -48,7 +50,8 @@ impl Segments {
             Ok(program) => {
                 let versions = versions(&tree, text, common_text);
                 let all = program.together(names.iter().map(String::as_str));
-                (Some(Segments { names: names.clone(), versions, program, all }), names)
+                let (path, text) = (path.to_owned(), text.to_owned());
+                (Some(Segments { names: names.clone(), versions, path, text, program, all }), names)
             }
             Err(failure) => {
                 findings.add(failure.diagnostic());

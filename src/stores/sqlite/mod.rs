@@ -22,7 +22,9 @@ use crate::domain::clock::Timestamp;
 pub mod ballast;
 mod cache;
 mod copy;
+mod health;
 mod ledger;
+mod listing;
 mod log;
 mod merges;
 mod profiles;
@@ -40,6 +42,8 @@ macro_rules! sql {
     };
 }
 pub(crate) use sql;
+
+pub use health::{FileHealth, Holder, holder, look_through};
 
 /// How the folder is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
