@@ -149,7 +149,9 @@ pub(super) fn claim_empty(folder: &Path) -> anyhow::Result<()> {
 fn copy_written(config: &Config, config_file: &Path, to: &Path) -> anyhow::Result<()> {
     let kept = to.join("config.toml");
     fs::copy(config_file, &kept).with_context(|| format!("cannot copy {}", config_file.display()))?;
-    for (from, name) in [(&config.files.rules, "rules"), (&config.files.templates, "templates")] {
+    let folders =
+        [(&config.files.rules, "rules"), (&config.files.templates, "templates"), (&config.files.plugins, "plugins")];
+    for (from, name) in folders {
         if from.is_dir() {
             copy_folder(from, &to.join(name), MAX_DEPTH)?;
         }

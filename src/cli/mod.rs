@@ -5,13 +5,18 @@
 /// What all commands print by, instead of the standard library's macro of this name: what customers call themselves must not
 /// command an operator's terminal, and no command can forget it. See `output::print`.
 macro_rules! println {
-    () => { $crate::cli::output::print(std::io::stdout(), format_args!("")) };
+    () => { $crate::cli::output::print(std::io::stdout(), format_args!("\n")) };
+    ($($what:tt)*) => { $crate::cli::output::print(std::io::stdout(), format_args!("{}\n", format_args!($($what)*))) };
+}
+
+/// The same without the end of the line.
+macro_rules! print {
     ($($what:tt)*) => { $crate::cli::output::print(std::io::stdout(), format_args!($($what)*)) };
 }
 
 /// The same for standard error.
 macro_rules! eprintln {
-    ($($what:tt)*) => { $crate::cli::output::print(std::io::stderr(), format_args!($($what)*)) };
+    ($($what:tt)*) => { $crate::cli::output::print(std::io::stderr(), format_args!("{}\n", format_args!($($what)*))) };
 }
 
 use std::collections::BTreeMap;
@@ -225,9 +230,9 @@ fn start_logging(json: bool, default: &str) {
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false);
     if json {
-        builder.json().init()
+        builder.json().init();
     } else {
-        builder.init()
+        builder.init();
     }
     std::panic::set_hook(Box::new(|panic| {
         // A message that was put together may hold what a customer typed; one that stands in the code cannot.

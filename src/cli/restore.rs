@@ -60,7 +60,7 @@ impl Restore {
                 .and_then(|file| file.sync_all())
                 .with_context(|| format!("cannot write {}", to.display()))?;
         }
-        for name in ["rules", "templates"] {
+        for name in ["rules", "templates", "plugins"] {
             if self.folder.join(name).is_dir() {
                 copy_folder(&self.folder.join(name), &self.to.join(name), MAX_DEPTH)?;
             }
@@ -105,6 +105,7 @@ fn elsewhere(to: &Path, data: &Path) -> Vec<String> {
         ("[store] path", config.store.path, data.to_owned()),
         ("[files] rules", config.files.rules, to.join("rules")),
         ("[files] templates", config.files.templates, to.join("templates")),
+        ("[files] plugins", config.files.plugins, to.join("plugins")),
     ];
     let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let other = places.into_iter().filter(|(_, set, restored)| restored.exists() && real(set) != real(restored));

@@ -25,6 +25,7 @@ mod reader;
 mod schema;
 mod sections;
 
+use origin::Written;
 use overlay::Variables;
 use reader::Reader;
 
@@ -108,7 +109,7 @@ impl Config {
         problems.extend(reader.unknown_keys(&mut table, &whole));
         let mut config = Config::default();
         for (key, value) in table {
-            if let Err(found) = config.set_section(key.get_ref(), value, &reader) {
+            if let Err(found) = config.set_section(key.get_ref(), value, &reader, &places) {
                 problems.extend(found);
             }
         }
@@ -144,6 +145,7 @@ impl Config {
         name: &str,
         value: Spanned<DeValue<'_>>,
         reader: &Reader<'_>,
+        places: &BTreeMap<String, Written>,
     ) -> Result<(), Vec<Diagnostic>> {
         match name {
             "store" => self.store = reader.section(value)?,
@@ -155,7 +157,7 @@ impl Config {
             "models" => self.models = reader.section(value)?,
             "email" => self.email = Some(reader.section(value)?),
             "webhook" => self.webhook = Some(reader.section(value)?),
-            "sources" => self.sources = reader.list(value)?,
+            "sources" => self.sources = reader.list(name, value, places, SourceConfig::validate)?,
             // The schema has a section that nobody reads: better refused than ignored.
             other => return Err(vec![reader.at(value.span().start, &format!("section `{other}` is not read"))]),
         }
@@ -169,9 +171,6 @@ impl Config {
         problems.extend(self.http.problems());
         problems.extend(self.contact.problems());
         problems.extend(self.models.check());
-        for (n, source) in self.sources.iter().enumerate() {
-            problems.extend(source.validate().into_iter().map(|problem| format!("sources[{n}].{problem}")));
-        }
         problems
     }
 

@@ -27,16 +27,27 @@ impl Reader<'_> {
         })
     }
 
-    /// A list of sections, each of which may be wrong in its own way.
-    pub(super) fn list<T: DeserializeOwned>(&self, value: Spanned<DeValue<'_>>) -> Result<Vec<T>, Vec<Diagnostic>> {
+    /// A list of sections, each of which may be wrong in its own way; `check` says what is wrong with one that can be read,
+    /// each problem beginning with its key.
+    pub(super) fn list<T: DeserializeOwned>(
+        &self,
+        name: &str,
+        value: Spanned<DeValue<'_>>,
+        places: &BTreeMap<String, Written>,
+        check: impl Fn(&T) -> Vec<String>,
+    ) -> Result<Vec<T>, Vec<Diagnostic>> {
         if !value.get_ref().is_array() {
             return self.section(value);
         }
         let DeValue::Array(items) = value.into_inner() else { return Ok(Vec::new()) };
         let (mut good, mut problems) = (Vec::new(), Vec::new());
-        for item in items {
+        for (n, item) in items.into_iter().enumerate() {
             match self.section(item) {
-                Ok(section) => good.push(section),
+                Ok(section) => {
+                    let found = check(&section).into_iter().map(|problem| format!("{name}[{n}].{problem}"));
+                    problems.extend(found.map(|problem| self.located(problem, places)));
+                    good.push(section);
+                }
                 Err(found) => problems.extend(found),
             }
         }

@@ -10,7 +10,7 @@ use super::group::{Cursor, Group, Grouper};
 use super::input::{Input, read_error};
 use super::jsonl::JsonLines;
 use super::origin::MapRecords;
-use super::plugin::RecordFormat;
+use super::plugin::{Plugin, RecordFormat};
 use super::row::Records;
 use super::{Batch, Connector, ConnectorError, Quarantined, RECORD_BYTES_KEPT, Skipped, SourceConfig};
 use crate::domain::clock::{Business, Timestamp};
@@ -54,6 +54,27 @@ impl FileConnector {
     /// Opens the file and looks at its header, so that what is wrong with either is known at once.
     pub(super) fn open(config: SourceConfig, path: PathBuf, business: &Business) -> Result<Self, ConnectorError> {
         let (mapper, format) = config.mapper(business)?;
+        FileConnector::start_with(config, path, mapper, format)
+    }
+
+    /// Opens a file of records that `plugin` understands.
+    pub(super) fn open_plugin(
+        config: SourceConfig,
+        path: PathBuf,
+        plugin: Plugin,
+        business: &Business,
+    ) -> Result<Self, ConnectorError> {
+        let format = plugin.format();
+        let mapper = Box::new(plugin.mapper(&config, business).map_err(ConnectorError::Invalid)?);
+        FileConnector::start_with(config, path, mapper, format)
+    }
+
+    fn start_with(
+        config: SourceConfig,
+        path: PathBuf,
+        mapper: Box<dyn MapRecords>,
+        format: RecordFormat,
+    ) -> Result<Self, ConnectorError> {
         let mut connector = FileConnector { config, path, mapper, format, limits: LIMITS, open: None };
         connector.open = Some(connector.start(None)?);
         Ok(connector)

@@ -25,7 +25,7 @@ pub mod names {
     pub const IDENTIFIED: &str = "Customer Identified";
     /// Two handles are one customer (`/v1/alias`, an operator's merge).
     pub const MERGED: &str = "Customers Merged";
-    /// Two customers are not one person, by an operator's word: `customer`, `from`. A merge that joined them is undone.
+    /// Two customers are not one person, by an operator's word; no door takes it in. A merge that joined them is undone.
     pub const SEPARATED: &str = "Customers Separated";
     /// A page was seen (`/v1/page`).
     pub const PAGE_VIEWED: &str = "Page Viewed";
@@ -52,7 +52,6 @@ pub mod names {
         ORDER_CANCELLED,
         IDENTIFIED,
         MERGED,
-        SEPARATED,
         PAGE_VIEWED,
         SCREEN_VIEWED,
         GROUP_JOINED,

@@ -86,7 +86,7 @@ pub const KNOWN_EVENTS: &[KnownEvent] = &[
         name: names::MERGED,
         means: "Two handles are one customer, and somebody who knows says so.",
         properties: &[],
-        effect: "Joins both customers, even two user ids, which no other event joins. The profile is then that of all their events.",
+        effect: "Joins both customers, even two user ids, which no other event joins; not two whom an operator has parted. The profile is then that of all their events.",
         example: ("/v1/alias", r#"{"userId": "42", "previousId": "browser-7"}"#),
     },
     KnownEvent {

@@ -22,6 +22,7 @@ use crate::schedule::{CatchUp, Schedule};
 use crate::stores::{Log, Store, StoreError};
 use crate::telemetry::Metrics;
 
+mod ahead;
 pub mod deliver;
 mod derive;
 mod desk;
