@@ -21,9 +21,10 @@ use crate::rules::Rule;
 use crate::stores::{Append, Commit, LogRecord};
 use crate::telemetry::Stopwatch;
 
-/// Records in one batch: bounds memory and how long a commit holds the store's writer. Only an import ever has so many
-/// waiting; the fewer batches, the less often a customer's profile is written.
-const MAX_BATCH: usize = 10_000;
+/// Records in one batch: bounds memory, of which a record takes some kilobytes in each of the three batches that are read,
+/// decided and written at once, and how long a commit holds the store's writer. The fewer batches, the less often a
+/// customer's profile is written.
+const MAX_BATCH: usize = 4_000;
 
 impl Pipeline {
     /// Derives everything that the log holds and the store does not. Says how many records that were.

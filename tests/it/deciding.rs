@@ -259,7 +259,7 @@ fn then(customer) { task(`Call after order ${customer.n_orders}`); }
     let order = world.fact("ada", names::ORDER_COMPLETED, json!({ "order_id": "1", "total": 10 }));
     let mut facts = vec![order.clone()];
     // Guests fill up the batch that ada's first order is in; its repetition and her second order are in the next.
-    for _ in 1..10_000 {
+    for _ in 1..4_000 {
         let mut guest = world.fact("nobody", "Page Viewed", json!({}));
         guest.identities.clear();
         facts.push(guest);
