@@ -37,6 +37,7 @@ mod servers;
 mod shop;
 mod signals;
 mod store_conformance;
+mod store_listings;
 mod syncs;
 mod systemd;
 mod torture;
