@@ -122,28 +122,30 @@ impl<'a> Sorted<'a> {
 
     /// `kind` is `None` in a batch, where each item states its own.
     fn take(&mut self, kind: Option<Kind>, raw: &str, place: usize) {
-        let mut message_id = derived_id(raw, self.envelope.received_at, place);
-        match self.read(kind, raw, &mut message_id) {
+        let mut stated = None;
+        match self.read(kind, raw, place, &mut stated) {
             Ok(fact) => self.facts.push(fact),
-            Err(why) => self.put_aside(raw, why, message_id),
+            Err(why) => {
+                let message_id = stated.unwrap_or_else(|| derived_id(raw, self.envelope.received_at, place));
+                self.put_aside(raw, why, message_id);
+            }
         }
     }
 
-    /// Leaves the item's own id in `message_id` as soon as it is known, so that a refused item can be found by it.
-    fn read(&self, kind: Option<Kind>, raw: &str, message_id: &mut String) -> Result<Fact, Unusable> {
+    /// Leaves the item's own id in `stated` as soon as it is known, so that a refused item can be found by it.
+    fn read(&self, kind: Option<Kind>, raw: &str, place: usize, stated: &mut Option<String>) -> Result<Fact, Unusable> {
         if raw.len() > self.item_bytes {
             let message = format!("{} bytes; a call may have {}", raw.len(), self.item_bytes);
             return Err(Unusable::new("too_large", message));
         }
         let item = parse_object(raw)?;
-        if let Some(stated) = message::message_id(&item)? {
-            *message_id = stated;
-        }
+        *stated = message::message_id(&item)?;
         let kind = kind.or_else(|| Kind::from_type(item.get("type")?.as_str()?)).ok_or_else(|| {
             let message = "`type` must be one of identify, track, page, screen, group, alias";
             Unusable::new("unknown_type", message)
         })?;
-        call::fact(kind, item, message_id.clone(), &self.envelope)
+        let message_id = stated.clone().unwrap_or_else(|| derived_id(raw, self.envelope.received_at, place));
+        call::fact(kind, item, message_id, &self.envelope)
     }
 
     fn put_aside(&mut self, record: &str, why: Unusable, locator: String) {

@@ -131,3 +131,22 @@ pub fn open_webhook(config: &WebhookConfig, environment: Environment<'_>) -> Res
         WebhookConfig::Http(config) => Box::new(webhook::Webhook::open(config, environment)?),
     })
 }
+
+/// Says whether the mail server can be reached and lets us in, without sending anything; `None` where none is configured.
+pub async fn probe_email(config: &EmailConfig, environment: Environment<'_>) -> Option<Result<String, String>> {
+    match config {
+        EmailConfig::Folder(_) => None,
+        EmailConfig::Smtp(config) => Some(smtp::probe(config, environment).await),
+    }
+}
+
+/// Says of each configured receiver, by name, whether its address and key can be used, without calling it.
+pub async fn probe_webhook(
+    config: &WebhookConfig,
+    environment: Environment<'_>,
+) -> Vec<(String, Result<String, String>)> {
+    match config {
+        WebhookConfig::Journal(_) => Vec::new(),
+        WebhookConfig::Http(config) => webhook::probe(config, environment).await,
+    }
+}

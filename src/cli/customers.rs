@@ -5,7 +5,8 @@ use std::sync::Arc;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::output::{print_json, table, visible};
+use super::output::{print_json, visible};
+use super::page::Paging;
 use super::{Ended, Listing, local, look};
 use crate::config::Config;
 use crate::domain::clock::{Business, Timestamp};
@@ -14,6 +15,7 @@ use crate::domain::id::CustomerId;
 use crate::domain::money::Money;
 use crate::domain::score::ScoreKind;
 use crate::models::CustomerFacts;
+use crate::stores::listing::{CustomerFilter, ListStore};
 use crate::stores::{CustomerState, DeliveryFilter, ReadStore, Store};
 
 /// Look at customers.
@@ -34,11 +36,8 @@ enum What {
         /// Only members of this segment.
         #[arg(long, value_name = "NAME")]
         segment: Option<String>,
-        /// At most so many.
-        #[arg(long, default_value_t = 50)]
-        limit: u32,
         #[command(flatten)]
-        listing: Listing,
+        paging: Paging,
     },
     /// Show one customer: what is known, what the models say and why, segments, deliveries, last events.
     #[command(after_help = "Example:\n  rekindle customers show ana@example.com")]
@@ -53,21 +52,13 @@ enum What {
 impl Customers {
     pub(super) async fn run(self) -> anyhow::Result<Ended> {
         match self.what {
-            What::List { search, segment, limit, listing } => {
-                let (config, files) = look(&listing.common).await?;
+            What::List { search, segment, paging } => {
+                let (config, files) = paging.look().await?;
                 let business = config.business.business().map_err(anyhow::Error::msg)?;
-                let scan = if segment.is_some() { u32::MAX } else { limit };
-                let mut customers = files.store.find_customers(search.as_deref(), scan).await?;
-                if let Some(segment) = &segment {
-                    customers.retain(|c| c.segments.get(segment) == Some(&true));
-                    customers.truncate(limit as usize);
-                }
-                if listing.json {
-                    print_json(&customers.iter().map(|c| brief(c, &business)).collect());
-                } else {
-                    let rows: Vec<Vec<String>> = customers.iter().map(|c| row(c, &business)).collect();
-                    println!("{}", table(&["CUSTOMER", "NAME", "EMAIL", "TIER", "CHURN", "ORDERS", "NET"], &rows));
-                }
+                let filter = CustomerFilter { text: search, segment, after: paging.after()?, limit: paging.fetch() };
+                let page = paging.page(files.store.list_customers(&filter).await?, |c| c.customer);
+                let headers = ["CUSTOMER", "NAME", "EMAIL", "TIER", "CHURN", "ORDERS", "NET"];
+                paging.print(&page, &headers, |c| row(c, &business), |c| brief(c, &business));
             }
             What::Show { customer, listing } => {
                 let (config, files) = look(&listing.common).await?;
@@ -120,7 +111,7 @@ async fn with_reasons(state: &mut CustomerState, store: &dyn Store, config: &Con
     let facts = CustomerFacts::of(state.customer, &state.profile, &business);
     let fitted_at = store.models_at(Timestamp::MAX).await?.iter().map(|fit| fit.fitted_at).max();
     let now = state.profile.last_seen.max(fitted_at).unwrap_or(state.created_at);
-    let fits = super::why::fits_at(store, config, Timestamp::MAX).await?;
+    let fits = super::past::fits_at(store, config, Timestamp::MAX).await?;
     state.scores = Arc::new(fits.iter().map(|fit| (fit.kind(), fit.score(&facts, now, &business))).collect());
     Ok(())
 }
@@ -167,7 +158,7 @@ fn row(state: &CustomerState, business: &Business) -> Vec<String> {
     ]
 }
 
-fn brief(state: &CustomerState, business: &Business) -> Value {
+pub(super) fn brief(state: &CustomerState, business: &Business) -> Value {
     let member: Vec<&String> = state.segments.iter().filter(|(_, is)| **is).map(|(name, _)| name).collect();
     json!({
         "customer": state.customer, "name": name(state), "email": state.profile.email(),

@@ -4,8 +4,10 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::customers::find;
-use super::output::{print_json, table, visible};
+use super::output::{print_json, visible};
+use super::page::{Moment, Paging, span};
 use super::{Ended, Listing, local, look};
+use crate::config::Config;
 use crate::domain::delivery::{Delivery, DeliveryState};
 use crate::domain::id::DeliveryId;
 use crate::stores::{DeliveryFilter, ReadStore, Store};
@@ -31,11 +33,17 @@ enum What {
         /// Only for this customer: id, email or customer number.
         #[arg(long)]
         customer: Option<String>,
-        /// At most so many.
-        #[arg(long, default_value_t = 50)]
-        limit: u32,
+        /// Only on this channel: email, webhook, task, trait.
+        #[arg(long)]
+        channel: Option<String>,
+        /// Only what was decided from then on: 2026-03-01, 2026-03-01T09:00 or 2026-03-01T09:00:00Z.
+        #[arg(long, value_name = "INSTANT")]
+        since: Option<Moment>,
+        /// Only what was decided before then.
+        #[arg(long, value_name = "INSTANT")]
+        until: Option<Moment>,
         #[command(flatten)]
-        listing: Listing,
+        paging: Paging,
     },
     /// Show one delivery with its attempts.
     #[command(after_help = "Example:\n  rekindle deliveries show dlv_01…")]
@@ -50,33 +58,18 @@ enum What {
 impl Deliveries {
     pub(super) async fn run(self) -> anyhow::Result<Ended> {
         match self.what {
-            What::List { state, rule, customer, limit, listing } => {
-                let (config, files) = look(&listing.common).await?;
+            What::List { state, rule, customer, channel, since, until, paging } => {
+                let (config, files) = paging.look().await?;
                 let customer = match customer {
                     Some(text) => Some(find(&files.store, &text).await?.customer),
                     None => None,
                 };
-                let deliveries = files.store.list_deliveries(&DeliveryFilter { state, rule, customer, limit }).await?;
-                if listing.json {
-                    print_json(&deliveries.iter().map(|d| in_json(d, &[])).collect());
-                    return Ok(Ended::Well);
-                }
-                let rows: Vec<Vec<String>> = deliveries
-                    .iter()
-                    .map(|d| {
-                        let what = format!("{} {}", d.action.channel(), d.action.subject());
-                        let reason = d.reason.clone().unwrap_or_default();
-                        vec![
-                            d.id.to_string(),
-                            local(d.decided_at, &config),
-                            d.state.to_string(),
-                            d.rule.clone(),
-                            what,
-                            reason,
-                        ]
-                    })
-                    .collect();
-                println!("{}", table(&["DELIVERY", "DECIDED", "STATE", "RULE", "WHAT", "REASON"], &rows));
+                let (since, until) = span(since.as_ref(), until.as_ref(), &config)?;
+                let (after, limit) = (paging.after()?, paging.fetch());
+                let filter = DeliveryFilter { state, rule, customer, channel, since, until, after, limit };
+                let page = paging.page(files.store.list_deliveries(&filter).await?, |d| d.id);
+                let headers = ["DELIVERY", "DECIDED", "STATE", "RULE", "WHAT", "REASON"];
+                paging.print(&page, &headers, |d| row(d, &config), |d| in_json(d, &[]));
             }
             What::Show { delivery, listing } => {
                 let (config, files) = look(&listing.common).await?;
@@ -103,6 +96,12 @@ impl Deliveries {
         }
         Ok(Ended::Well)
     }
+}
+
+fn row(d: &Delivery, config: &Config) -> Vec<String> {
+    let what = format!("{} {}", d.action.channel(), d.action.subject());
+    let (decided, reason) = (local(d.decided_at, config), d.reason.clone().unwrap_or_default());
+    vec![d.id.to_string(), decided, d.state.to_string(), d.rule.clone(), what, reason]
 }
 
 pub(super) async fn load(store: &dyn Store, id: DeliveryId) -> anyhow::Result<Delivery> {

@@ -32,7 +32,7 @@ static TEMPLATES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/templates");
 const CONFIG: &str = include_str!("demo.toml");
 
 /// Where the demo's clock stands, kept so that a second run resumes there.
-const INSTANT: &str = "demo_instant";
+pub(super) const INSTANT: &str = "demo_instant";
 /// Set when the history is in.
 const HISTORY: &str = "demo_history";
 

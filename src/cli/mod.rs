@@ -5,13 +5,18 @@
 /// What all commands print by, instead of the standard library's macro of this name: what customers call themselves must not
 /// command an operator's terminal, and no command can forget it. See `output::print`.
 macro_rules! println {
-    () => { $crate::cli::output::print(std::io::stdout(), format_args!("")) };
+    () => { $crate::cli::output::print(std::io::stdout(), format_args!("\n")) };
+    ($($what:tt)*) => { $crate::cli::output::print(std::io::stdout(), format_args!("{}\n", format_args!($($what)*))) };
+}
+
+/// The same without the end of the line.
+macro_rules! print {
     ($($what:tt)*) => { $crate::cli::output::print(std::io::stdout(), format_args!($($what)*)) };
 }
 
 /// The same for standard error.
 macro_rules! eprintln {
-    ($($what:tt)*) => { $crate::cli::output::print(std::io::stderr(), format_args!($($what)*)) };
+    ($($what:tt)*) => { $crate::cli::output::print(std::io::stderr(), format_args!("{}\n", format_args!($($what)*))) };
 }
 
 use std::collections::BTreeMap;
@@ -30,25 +35,33 @@ mod backup;
 mod beside;
 mod check;
 mod config;
+mod connectors;
 mod customers;
 mod deliveries;
 mod demo;
+mod doctor;
+mod events;
 mod import;
 mod joined;
 mod merges;
 mod models;
 mod output;
+mod page;
+mod past;
 mod plugins;
 mod quarantine;
 mod rebuild;
 mod reference;
 mod replay;
 mod restore;
+mod rules;
 mod run;
+mod segments;
 mod summary;
 mod tasks;
 mod test;
 mod why;
+mod why_not;
 
 /// rekindle keeps a company's customers: events in, one profile each, models and rules decide, every message once.
 #[derive(Debug, Parser)]
@@ -68,9 +81,15 @@ enum Command {
     Config(config::ConfigCommand),
     Test(test::Test),
     Customers(customers::Customers),
+    Events(events::Events),
+    Segments(segments::Segments),
+    Rules(rules::Rules),
     Deliveries(deliveries::Deliveries),
     Models(models::Models),
     Why(why::Why),
+    WhyNot(why_not::WhyNot),
+    Connectors(connectors::Connectors),
+    Doctor(doctor::Doctor),
     Backup(backup::Backup),
     Rebuild(rebuild::Rebuild),
     Merges(merges::Merges),
@@ -137,9 +156,15 @@ pub fn main() -> ExitCode {
             Command::Config(command) => command.run(),
             Command::Test(command) => command.run(),
             Command::Customers(command) => command.run().await,
+            Command::Events(command) => command.run().await,
+            Command::Segments(command) => command.run().await,
+            Command::Rules(command) => command.run().await,
             Command::Deliveries(command) => command.run().await,
             Command::Models(command) => command.run().await,
             Command::Why(command) => command.run().await,
+            Command::WhyNot(command) => command.run().await,
+            Command::Connectors(command) => command.run().await,
+            Command::Doctor(command) => command.run().await,
             Command::Backup(command) => command.run().await,
             Command::Rebuild(command) => command.run().await,
             Command::Merges(command) => command.run().await,
@@ -184,6 +209,11 @@ async fn look(common: &Common) -> anyhow::Result<(Config, SqliteFiles)> {
     Ok((config, files))
 }
 
+/// The same for a listing.
+async fn look_with(listing: &Listing) -> anyhow::Result<(Config, SqliteFiles)> {
+    look(&listing.common).await
+}
+
 /// An instant as the business reads its clocks.
 fn local(at: Timestamp, config: &Config) -> String {
     let zone = config.business.business().map_or(jiff::tz::TimeZone::UTC, |b| b.zone);
@@ -200,9 +230,9 @@ fn start_logging(json: bool, default: &str) {
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false);
     if json {
-        builder.json().init()
+        builder.json().init();
     } else {
-        builder.init()
+        builder.init();
     }
     std::panic::set_hook(Box::new(|panic| {
         // A message that was put together may hold what a customer typed; one that stands in the code cannot.

@@ -6,12 +6,12 @@ use std::io::{IsTerminal, Write};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::Value;
 
-/// Prints a line. Characters that a terminal obeys instead of showing (escape sequences, overrides of the direction of
+/// Prints. Characters that a terminal obeys instead of showing (escape sequences, overrides of the direction of
 /// writing) are written as `\u001b`, which in JSON means the same.
 pub(super) fn print(mut to: impl Write, what: fmt::Arguments<'_>) {
     let text = what.to_string();
     // Nobody is there any more to read it, as behind `| head`: no reason to fail.
-    writeln!(to, "{}", shown(&text, |c| c == '\n' || c == '\t')).ok();
+    to.write_all(shown(&text, |c| c == '\n' || c == '\t').as_bytes()).and_then(|()| to.flush()).ok();
 }
 
 /// One value on one line: line breaks in it are shown too, so that it cannot pass for lines of ours.

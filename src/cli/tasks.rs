@@ -4,11 +4,14 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::beside::now;
-use super::output::{print_json, table};
+use super::customers::find;
+use super::output::print_json;
+use super::page::Paging;
 use super::{Ended, Listing, local, look};
 use crate::domain::id::DeliveryId;
+use crate::stores::listing::{ListStore, TaskFilter};
 use crate::stores::sqlite::{Access, SqliteFiles};
-use crate::stores::{OperatorStore, ReadStore};
+use crate::stores::{OperatorStore, ReadStore, Task};
 
 /// Look at the tasks that rules opened for people, and say which are done.
 #[derive(Debug, Args)]
@@ -22,11 +25,14 @@ enum TasksWhat {
     /// List open tasks, newest first.
     #[command(after_help = "Example:\n  rekindle tasks list --json")]
     List {
-        /// At most so many.
-        #[arg(long, default_value_t = 50)]
-        limit: u32,
+        /// Only of this rule.
+        #[arg(long)]
+        rule: Option<String>,
+        /// Only about this customer: id, email or customer number.
+        #[arg(long)]
+        customer: Option<String>,
         #[command(flatten)]
-        listing: Listing,
+        paging: Paging,
     },
     /// Take a task off the list.
     #[command(after_help = "Example:\n  rekindle tasks done dlv_01…")]
@@ -48,34 +54,27 @@ enum TasksWhat {
 
 impl Tasks {
     pub(super) async fn run(self) -> anyhow::Result<Ended> {
-        let (limit, listing) = match self.what {
-            TasksWhat::List { limit, listing } => (limit, listing),
+        let (rule, customer, paging) = match self.what {
+            TasksWhat::List { rule, customer, paging } => (rule, customer, paging),
             TasksWhat::Done { task, listing } => return settle(task, true, &listing).await,
             TasksWhat::Reopen { task, listing } => return settle(task, false, &listing).await,
         };
-        let (config, files) = look(&listing.common).await?;
-        let tasks = files.store.open_tasks(limit).await?;
-        if listing.json {
-            let tasks = tasks.iter().map(|t| {
-                json!({ "delivery": t.delivery, "customer": t.customer, "rule": t.rule, "title": t.title,
-                        "details": t.details, "created_at": t.created_at.to_string() })
-            });
-            print_json(&tasks.collect());
-        } else {
-            let row = |t: &crate::stores::Task| {
-                vec![
-                    local(t.created_at, &config),
-                    t.rule.clone(),
-                    t.title.clone(),
-                    t.customer.to_string(),
-                    t.delivery.to_string(),
-                ]
-            };
-            println!(
-                "{}",
-                table(&["OPENED", "RULE", "TASK", "CUSTOMER", "ID"], &tasks.iter().map(row).collect::<Vec<_>>())
-            );
-        }
+        let (config, files) = paging.look().await?;
+        let customer = match customer {
+            Some(text) => Some(find(&files.store, &text).await?.customer),
+            None => None,
+        };
+        let filter = TaskFilter { rule, customer, after: paging.after()?, limit: paging.fetch() };
+        let page = paging.page(files.store.list_tasks(&filter).await?, |t| t.delivery);
+        let row = |t: &Task| {
+            let (customer, id) = (t.customer.to_string(), t.delivery.to_string());
+            vec![local(t.created_at, &config), t.rule.clone(), t.title.clone(), customer, id]
+        };
+        let item = |t: &Task| {
+            json!({ "delivery": t.delivery, "customer": t.customer, "rule": t.rule, "title": t.title,
+                    "details": t.details, "created_at": t.created_at.to_string() })
+        };
+        paging.print(&page, &["OPENED", "RULE", "TASK", "CUSTOMER", "ID"], row, item);
         Ok(Ended::Well)
     }
 }

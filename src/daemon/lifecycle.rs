@@ -195,7 +195,7 @@ impl Engine {
         Ok(self.pipeline.store.next_due(Some(channel.name())).await?)
     }
 
-    fn say_that_more_was_decided(&self) {
+    pub(super) fn say_that_more_was_decided(&self) {
         self.decided.notify_waiters();
         self.desk.wake();
     }

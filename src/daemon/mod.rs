@@ -117,7 +117,7 @@ impl Engine {
         let channels: Vec<Arc<dyn Channel>> = vec![
             Arc::from(email),
             Arc::from(webhook),
-            Arc::new(TaskList { store: store.clone() }),
+            Arc::new(TaskList { desk: desk.clone() }),
             Arc::new(TraitSetter { intake: inbox.clone() }),
         ];
 
@@ -167,7 +167,8 @@ impl Engine {
     /// Derives what arrived and sweeps what is due; says how much that was.
     async fn decide(&self) -> Result<u64, PipelineError> {
         self.pipeline.settle_edited_segments().await?;
-        let mut n = self.pipeline.derive_all(|_| ()).await?;
+        // Told after every batch: under a steady load the log is never empty, and deliveries must not wait until it is.
+        let mut n = self.pipeline.derive_all(|_| self.say_that_more_was_decided()).await?;
         for tick in self.pipeline.due_ticks(self.pipeline.clock.now()).await? {
             self.pipeline.sweep(tick).await?;
             n += 1;

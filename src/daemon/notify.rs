@@ -1,4 +1,4 @@
-//! What the daemon tells systemd, by the protocol of sd_notify(3): datagrams of `KEY=VALUE` lines to the socket that the
+//! What the daemon tells systemd, by the protocol of `sd_notify(3)`: datagrams of `KEY=VALUE` lines to the socket that the
 //! environment names. Without one nothing is told, and nothing else is different.
 //!
 //! `READY=1` once the listener answers, `STATUS=` in words, `RELOADING=1` around a reload, `STOPPING=1` when the last work is

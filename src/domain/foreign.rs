@@ -33,7 +33,7 @@ pub fn check(fields: &Map<String, Value>) -> Result<(), Unusable> {
     })
 }
 
-/// Whether a text can be kept. NUL can be in no text of PostgreSQL; refused everywhere, stores stay interchangeable.
+/// Whether a text can be kept. NUL can be in no text of `PostgreSQL`; refused everywhere, stores stay interchangeable.
 pub fn check_text(text: &str) -> Result<(), Unusable> {
     if text.contains('\0') {
         return Err(Unusable::new("nul_in_text", "a text contains the character NUL; leave it out"));

@@ -1,10 +1,13 @@
 //! What the models may see of a customer: orders and money that went back, each with the instant from which it was known.
 //! Every question asked here names an instant and is answered with what was known by then, so a feature cannot look ahead.
 
+use std::borrow::Cow;
+
 use jiff::tz::TimeZone;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
+use super::packed::PackedFacts;
 use crate::domain::clock::{Business, Timestamp};
 use crate::domain::id::{CustomerId, short_hash};
 use crate::domain::money::Money;
@@ -145,11 +148,36 @@ impl Calendar {
     }
 }
 
+/// Everybody that a model is fitted on, in the order of their ids.
+#[derive(Clone, Copy, Debug)]
+pub enum Customers<'a> {
+    /// As they are.
+    Listed(&'a [CustomerFacts]),
+    /// In little room.
+    Packed(&'a PackedFacts),
+}
+
+impl<'a> Customers<'a> {
+    /// One after the other.
+    pub fn iter(self) -> Box<dyn Iterator<Item = Cow<'a, CustomerFacts>> + 'a> {
+        match self {
+            Customers::Listed(list) => Box::new(list.iter().map(Cow::Borrowed)),
+            Customers::Packed(packed) => Box::new(packed.iter().map(Cow::Owned)),
+        }
+    }
+}
+
+impl<'a> From<&'a [CustomerFacts]> for Customers<'a> {
+    fn from(list: &'a [CustomerFacts]) -> Self {
+        Customers::Listed(list)
+    }
+}
+
 /// What a model is fitted on: everything known by `as_of`, and nothing else may be looked at.
 #[derive(Clone, Copy, Debug)]
 pub struct Dataset<'a> {
     /// All customers, in the order of their ids.
-    pub customers: &'a [CustomerFacts],
+    pub customers: Customers<'a>,
     /// The instant of the fit.
     pub as_of: Timestamp,
     /// Whose days and whose money.
@@ -171,7 +199,7 @@ impl Dataset<'_> {
                 hasher.update(minor.to_le_bytes());
             }
         };
-        for facts in self.customers {
+        for facts in self.customers.iter() {
             hasher.update(facts.customer.as_bytes());
             for order in facts.orders_known_by(known_by) {
                 hasher.update([b'+']);

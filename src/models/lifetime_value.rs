@@ -166,11 +166,11 @@ fn observe(data: &Dataset<'_>, windows: &[Window], mut note: impl FnMut(usize, &
     let zone = &data.business.zone;
     let days: Vec<i32> = windows.iter().map(|window| window.cut_off.day(zone)).collect();
     let mut calendar = Calendar::default();
-    for facts in data.customers {
-        calendar.read(facts, zone);
+    for facts in data.customers.iter() {
+        calendar.read(&facts, zone);
         for (i, window) in windows.iter().enumerate() {
-            if let Some(standing) = calendar.standing(facts, window.cut_off, days[i]) {
-                note(i, &standing, net_in(facts, window, data.as_of));
+            if let Some(standing) = calendar.standing(&facts, window.cut_off, days[i]) {
+                note(i, &standing, net_in(&facts, window, data.as_of));
             }
         }
     }

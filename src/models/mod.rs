@@ -10,6 +10,7 @@ pub mod churn;
 pub mod facts;
 pub mod lifetime_value;
 pub mod metrics;
+pub mod packed;
 pub mod rfm;
 pub mod tier;
 pub mod windows;
@@ -27,8 +28,9 @@ use crate::domain::clock::{Business, Timestamp};
 use crate::domain::score::{Reason, Score, ScoreKind};
 
 pub use churn::ChurnRiskConfig;
-pub use facts::{CustomerFacts, Dataset, OrderFact};
+pub use facts::{CustomerFacts, Customers, Dataset, OrderFact};
 pub use lifetime_value::LifetimeValueConfig;
+pub use packed::PackedFacts;
 pub use tier::TierConfig;
 
 /// What `[models]` says about the kinds themselves. Every section may be left out.

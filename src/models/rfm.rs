@@ -73,8 +73,8 @@ impl Fit {
         let today = data.as_of.day(zone);
         let mut calendar = Calendar::default();
         let (mut recency, mut frequency, mut monetary) = (Vec::new(), Vec::new(), Vec::new());
-        for facts in data.customers {
-            if let Some(standing) = calendar.read(facts, zone).standing(facts, data.as_of, today) {
+        for facts in data.customers.iter() {
+            if let Some(standing) = calendar.read(&facts, zone).standing(&facts, data.as_of, today) {
                 recency.push(-i64::from(standing.recency_days));
                 frequency.push(i64::from(standing.n_order_days));
                 monetary.push(facts.net_minor_known_by(data.as_of));

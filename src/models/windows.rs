@@ -34,8 +34,14 @@ impl Window {
 /// purchase is counted twice and intervals are as wide as they should be. The newest ends when observation ended: at the
 /// instant of the fit, or with the last day on which anybody ordered, when the data are older than that.
 pub fn complete(data: &Dataset<'_>, horizon_days: u32) -> Vec<Window> {
-    let known = || data.customers.iter().flat_map(|facts| facts.orders_known_by(data.as_of).map(|order| order.at));
-    let (Some(first), Some(newest)) = (known().min(), known().max()) else { return Vec::new() };
+    let mut ends: Option<(Timestamp, Timestamp)> = None;
+    for facts in data.customers.iter() {
+        for order in facts.orders_known_by(data.as_of) {
+            let (first, newest) = ends.unwrap_or((order.at, order.at));
+            ends = Some((first.min(order.at), newest.max(order.at)));
+        }
+    }
+    let Some((first, newest)) = ends else { return Vec::new() };
     let end = end_of_day(newest, data.business).min(data.as_of);
     let earliest = first.plus(SignedDuration::from_hours(24 * WARM_UP_DAYS));
     let horizon = SignedDuration::from_hours(24 * i64::from(horizon_days.max(1)));
@@ -79,7 +85,7 @@ mod tests {
         };
         let customer = CustomerId::derive(Timestamp::EPOCH, &[]);
         let customers = [CustomerFacts { customer, orders: days.iter().map(order).collect(), credits: Vec::new() }];
-        let data = Dataset { customers: &customers, as_of: as_of.parse().unwrap(), business: &business };
+        let data = Dataset { customers: customers[..].into(), as_of: as_of.parse().unwrap(), business: &business };
         let windows = complete(&data, 30);
         let shown = |at: Timestamp| at.to_string()[..10].to_owned();
         let found: Vec<_> = windows.iter().map(|window| (shown(window.cut_off), shown(window.until))).collect();
@@ -112,7 +118,7 @@ mod tests {
         let orders = orders.map(|at| OrderFact { at, known_at: at, gross_minor: 1, refunds: Vec::new() }).collect();
         let customer = CustomerId::derive(Timestamp::EPOCH, &[]);
         let customers = [CustomerFacts { customer, orders, credits: Vec::new() }];
-        let data = Dataset { customers: &customers, as_of: Timestamp::MAX, business: &business };
+        let data = Dataset { customers: customers[..].into(), as_of: Timestamp::MAX, business: &business };
         assert_eq!(complete(&data, 30).len(), MAX_WINDOWS);
     }
 }

@@ -4,7 +4,7 @@
 //! Every durable step of every delivery (the intent before the irreversible byte, the outcome after it) goes through one
 //! [`Desk`].
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use futures_util::stream::FuturesUnordered;
 use jiff::SignedDuration;
 
 pub use super::desk::Desk;
+use super::desk::Settling;
 use super::evaluate::ledger_since;
 use super::score::subject;
 use super::{DecisionContext, Pipeline, PipelineError};
@@ -28,6 +29,8 @@ use crate::telemetry::Stopwatch;
 
 /// How long a worker may hold a delivery. Longer than any channel's own limits, so a lease only runs out for the dead.
 const LEASE: SignedDuration = SignedDuration::from_mins(15);
+/// What was read of a customer longer ago than this is read again before anything leaves.
+const FRESH: SignedDuration = SignedDuration::from_secs(1);
 /// While something is under way that takes long: how soon a retry is noticed that has fallen due.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
@@ -35,6 +38,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 struct About {
     state: Option<CustomerState>,
     ledger: LedgerView,
+    read_at: Timestamp,
 }
 
 struct Intent<'a> {
@@ -103,44 +107,68 @@ impl Pipeline {
     /// unknown for no reason. Meanwhile what falls due is begun too, as far as there are places, so a receiver that hangs
     /// holds up its own place and nobody else.
     pub async fn deliver_due(&self, channel: &dyn Channel, desk: &Desk) -> Result<u64, PipelineError> {
-        let mut under_way = FuturesUnordered::new();
-        let mut n = 0;
+        let limit = channel.concurrency().max(1);
+        let (mut under_way, mut settling) = (FuturesUnordered::new(), FuturesUnordered::new());
+        let mut waiting = VecDeque::new();
+        let mut claiming = None;
         let mut failure = None;
-        // Claims are made in strides: a claim for each freed place would be a sync for each mail.
-        let mut asked_for_more = true;
+        let (mut n, mut asked, mut more) = (0, 0, true);
+        let news = desk.more();
+        tokio::pin!(news);
         loop {
-            let more = desk.more();
-            let free = channel.concurrency().max(1).saturating_sub(under_way.len());
-            let now = self.clock.now();
-            let room = free * 2 > channel.concurrency() || (asked_for_more && free > 0);
-            if room && failure.is_none() && !desk.is_closing() {
-                match self.claim(channel, desk, now, free).await {
-                    Ok(claimed) => under_way.extend(
-                        claimed.into_iter().map(|(delivery, about)| self.deliver_one(channel, desk, delivery, about)),
-                    ),
-                    Err(error) => {
-                        let channel = channel.name();
-                        tracing::warn!(
-                            channel,
-                            error = %error,
-                            "nothing new is begun by {channel} until what is under way has ended"
-                        );
-                        failure = Some(error);
-                    }
+            // Unless outcomes cannot be written just now: they are kept, and must not become many.
+            while under_way.len() < limit && settling.len() < limit && !desk.is_closing() {
+                let Some((delivery, about)) = waiting.pop_front() else { break };
+                under_way.push(self.deliver_one(channel, desk, delivery, about));
+            }
+            // Claims are made in strides and ahead: a claim for each freed place would be a sync for each mail, and places
+            // would be empty until it is there.
+            let room = (2 * limit).saturating_sub(under_way.len() + waiting.len());
+            let may_claim = more && failure.is_none() && !desk.is_closing();
+            if may_claim && claiming.is_none() && (room * 2 > limit) {
+                claiming = Some(Box::pin(self.claim(channel, desk, self.clock.now(), room)));
+                (asked, more) = (room, false);
+            }
+            if desk.is_closing() {
+                for (delivery, _) in waiting.drain(..) {
+                    let back = settle(&delivery, DeliveryState::Due, None, None, None, false, self.clock.now());
+                    settling.push(desk.settle(delivery.id, back, None));
                 }
             }
-            asked_for_more = tokio::select! {
-                biased;
-                ended = under_way.next() => match ended {
-                    Some(()) => {
-                        n += 1;
-                        under_way.is_empty()
+            tokio::select! {
+                claimed = async { claiming.as_mut().expect("asked for only if there is one").await }, if claiming.is_some() => {
+                    claiming = None;
+                    match claimed {
+                        Ok(claimed) => {
+                            more |= claimed.len() == asked;
+                            waiting.extend(claimed);
+                        }
+                        Err(error) => {
+                            let channel = channel.name();
+                            tracing::warn!(
+                                channel,
+                                error = %error,
+                                "nothing new is begun by {channel} until what is under way has ended"
+                            );
+                            failure = Some(error);
+                        }
                     }
-                    None => return failure.map_or(Ok(n), Err),
-                },
-                () = more => true,
-                () = tokio::time::sleep(LOOK_AGAIN) => true,
-            };
+                }
+                // The outcome is in front of whatever the freed place will want to write, so it need not be waited for.
+                Some(outcome) = under_way.next(), if !under_way.is_empty() => {
+                    n += 1;
+                    more = true;
+                    settling.push(outcome);
+                }
+                Some(()) = settling.next(), if !settling.is_empty() => {}
+                // One that hangs must not keep those waiting that were decided meanwhile.
+                () = &mut news, if !under_way.is_empty() => {
+                    more = true;
+                    news.set(desk.more());
+                }
+                () = tokio::time::sleep(LOOK_AGAIN), if !under_way.is_empty() => more = true,
+                else => return failure.map_or(Ok(n), Err),
+            }
         }
     }
 
@@ -159,6 +187,7 @@ impl Pipeline {
                 let about = |delivery: &Delivery| About {
                     state: states.get(&delivery.customer).cloned(),
                     ledger: ledger.get(&delivery.customer).cloned().unwrap_or_default(),
+                    read_at: now,
                 };
                 Ok(claimed
                     .into_iter()
@@ -172,7 +201,7 @@ impl Pipeline {
                 for delivery in claimed {
                     let reason = Some("the customer could not be read".to_owned());
                     let back = settle(&delivery, DeliveryState::Due, None, reason, None, false, now);
-                    desk.settle(delivery.id, back).await;
+                    desk.settle(delivery.id, back, None).await;
                 }
                 Err(error)
             }
@@ -191,10 +220,19 @@ impl Pipeline {
         Ok((self.store.load_customers(&ids).await?, self.store.ledger_of(&ids, since).await?))
     }
 
-    async fn deliver_one(&self, channel: &dyn Channel, desk: &Desk, delivery: Delivery, about: About) {
-        let _under_way = desk.begin(delivery.id, channel.name());
-        let About { state, ledger } = about;
+    /// Carries one out; the outcome is handed to the desk on return, and stands when what is returned has ended.
+    async fn deliver_one(&self, channel: &dyn Channel, desk: &Desk, delivery: Delivery, about: About) -> Settling {
+        let begun = desk.begin(delivery.id, channel.name());
         let now = self.clock.now();
+        let about = if now.since(about.read_at) > FRESH { self.read_again(&delivery).await } else { Ok(about) };
+        let About { state, ledger, .. } = match about {
+            Ok(about) => about,
+            Err(_) => {
+                let reason = Some("the customer could not be read".to_owned());
+                let back = settle(&delivery, DeliveryState::Due, None, reason, None, false, now);
+                return desk.settle(delivery.id, back, Some(begun));
+            }
+        };
         let context = self.context();
         let _in_flight = self.metrics.in_flight(channel.name());
         let step = match state {
@@ -225,7 +263,14 @@ impl Pipeline {
         if let Move::Settle { state, .. } = &step {
             self.metrics.deliveries(channel.name(), state.as_str(), 1);
         }
-        desk.settle(delivery.id, step).await;
+        desk.settle(delivery.id, step, Some(begun))
+    }
+
+    async fn read_again(&self, delivery: &Delivery) -> Result<About, PipelineError> {
+        let (mut states, mut ledger) = self.read_about(std::slice::from_ref(delivery)).await?;
+        let state = states.remove(&delivery.customer);
+        let ledger = ledger.remove(&delivery.customer).unwrap_or_default();
+        Ok(About { state, ledger, read_at: self.clock.now() })
     }
 
     fn dispatch(

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use super::ahead::{Ahead, Counts, Keys};
 use super::evaluate::{self, Occasion, decide, ledger_since, woken_by_event};
 use super::score::{Waking, judge, subject};
 use super::unify::Workbook;
@@ -15,48 +16,82 @@ use crate::domain::id::{CustomerId, EventId};
 use crate::domain::quarantine::Quarantined;
 use crate::domain::rule::Trigger;
 use crate::domain::segment::{Signal, Transition};
+use crate::domain::subject::Subject;
 use crate::rules::Rule;
 use crate::stores::{Append, Commit, LogRecord};
 use crate::telemetry::Stopwatch;
 
-/// Records in one batch: bounds memory and how long a commit holds the store's writer. Only an import ever has so many
-/// waiting; the fewer batches, the less often a customer's profile is written.
-const MAX_BATCH: usize = 10_000;
+/// Records in one batch: bounds memory, of which a record takes some kilobytes in each of the three batches that are read,
+/// decided and written at once, and how long a commit holds the store's writer. The fewer batches, the less often a
+/// customer's profile is written.
+const MAX_BATCH: usize = 4_000;
 
 impl Pipeline {
     /// Derives everything that the log holds and the store does not. Says how many records that were.
     pub async fn derive_all(&self, mut progress: impl FnMut(u64)) -> Result<u64, PipelineError> {
         let mut n = 0;
         let mut records = self.log.read_after(self.store.position().await?, MAX_BATCH).await?;
+        let mut before: Option<Ahead> = None;
         loop {
             let parts = cut_at_separation(&mut records);
             let Some(last) = records.last().map(|r| r.position) else { break };
             let (n_records, since) = (records.len() as u64, Stopwatch::start());
             let received_at = records.last().map(|r| r.fact.received_at).unwrap_or_default();
-            let (commit, n_fresh) =
-                if parts { self.derive_separation(records).await? } else { self.derive_batch(records, last).await? };
-            // The next batch is read while this one is written.
-            let next;
-            (next, ()) = tokio::try_join!(self.log.read_after(last, MAX_BATCH), self.store.commit_batch(&commit))?;
-            records = next;
-            self.metrics.log_backlog(self.log.end().await?.saturating_sub(last).unsigned_abs());
-            self.metrics.events_accepted(n_fresh);
-            self.metrics.events_duplicate(n_records - n_fresh);
-            self.metrics.batch_derived(since, received_at, self.clock.now());
-            n += n_records;
-            progress(n);
+            if parts {
+                // It looks at everything that is filed before it.
+                self.finish(before.take(), &mut n, &mut progress).await?;
+            }
+            let derived = if parts {
+                self.derive_separation(records).await.map(|(commit, n_fresh)| (commit, Keys::new(), n_fresh))
+            } else {
+                self.derive_batch(records, last, before.as_ref()).await
+            };
+            self.finish(before.take(), &mut n, &mut progress).await?;
+            let (commit, keys, n_fresh) = derived?;
+            let apart = !Ahead::is_possible(&commit);
+            let counts = Counts { n_records, n_fresh, since, received_at };
+            before = Some(Ahead::begin(self.store.clone(), commit, keys, counts));
+            if apart {
+                self.finish(before.take(), &mut n, &mut progress).await?;
+            }
+            records = self.log.read_after(last, MAX_BATCH).await?;
         }
+        self.finish(before, &mut n, &mut progress).await?;
         Ok(n)
     }
 
-    /// What these records, which end at `last`, come to, and how many of them are not duplicates.
-    async fn derive_batch(&self, records: Vec<LogRecord>, last: i64) -> Result<(Commit, u64), PipelineError> {
+    /// Waits until a batch is written, and counts it.
+    async fn finish(
+        &self,
+        batch: Option<Ahead>,
+        n: &mut u64,
+        progress: &mut impl FnMut(u64),
+    ) -> Result<(), PipelineError> {
+        let Some(batch) = batch else { return Ok(()) };
+        let (Counts { n_records, n_fresh, since, received_at }, last) = (batch.counts, batch.last());
+        batch.written().await?;
+        self.metrics.log_backlog(self.log.end().await?.saturating_sub(last).unsigned_abs());
+        self.metrics.events_accepted(n_fresh);
+        self.metrics.events_duplicate(n_records - n_fresh);
+        self.metrics.batch_derived(since, received_at, self.clock.now());
+        *n += n_records;
+        progress(*n);
+        Ok(())
+    }
+
+    /// What these records, which end at `last`, come to behind the batch `before`, and the dedupe keys of its events.
+    async fn derive_batch(
+        &self,
+        records: Vec<LogRecord>,
+        last: i64,
+        before: Option<&Ahead>,
+    ) -> Result<(Commit, Keys, u64), PipelineError> {
         let context = self.context();
         let now = self.clock.now();
 
-        let fresh = self.drop_duplicates(records, now).await?;
+        let (fresh, keys) = self.drop_duplicates(records, before, now).await?;
         let n_fresh = fresh.len() as u64;
-        let mut work = self.open_workbook(&fresh, &context, now).await?;
+        let mut work = self.open_workbook(&fresh, before, &context, now).await?;
         let mut live = BTreeMap::new();
         for LogRecord { position, fact } in fresh {
             let imported = fact.imported;
@@ -68,11 +103,12 @@ impl Pipeline {
                 let state = work.states.get_mut(&customer).expect("take returns a living customer");
                 state.segments = Arc::default();
                 live.remove(&customer);
+            } else if let Some(fact) = woke {
+                wake_by_event(&mut work, customer, id, &fact, now, &context);
+                // Judged as this event has left it; only another event makes that necessary again.
+                live.remove(&customer);
             } else {
                 live.insert(customer, id);
-            }
-            if let Some(fact) = woke {
-                wake_by_event(&mut work, customer, id, &fact, now, &context);
             }
         }
         self.metrics.customers_scored(live.len() as u64);
@@ -83,24 +119,29 @@ impl Pipeline {
         self.count_decisions(&work.commit, &work.tally);
         let mut commit = work.finish();
         commit.position = Some(last);
-        Ok((commit, n_fresh))
+        Ok((commit, keys, n_fresh))
     }
 
     /// Keeps the first of each message. The same id with another body is no repetition: it is put aside, not dropped.
     pub(super) async fn drop_duplicates(
         &self,
         records: Vec<LogRecord>,
+        before: Option<&Ahead>,
         now: Timestamp,
-    ) -> Result<Vec<LogRecord>, PipelineError> {
+    ) -> Result<(Vec<LogRecord>, Keys), PipelineError> {
         let keys: Vec<[u8; 16]> = records.iter().map(|r| r.fact.dedupe_key()).collect();
         let mut known = self.store.known_keys(&keys).await?;
-        let mut fresh = Vec::with_capacity(records.len());
+        if let Some(before) = before {
+            before.add_keys(&mut known);
+        }
+        let (mut fresh, mut new) = (Vec::with_capacity(records.len()), Keys::with_capacity(records.len()));
         let mut conflicts = Vec::new();
         for (record, key) in records.into_iter().zip(keys) {
             let body = record.fact.body_hash();
             match known.get(&key) {
                 None => {
                     known.insert(key, body);
+                    new.insert(key, body);
                     fresh.push(record);
                 }
                 Some(kept) if *kept == body => {}
@@ -112,28 +153,37 @@ impl Pipeline {
             // Before the batch's own commit: the key of a quarantined row makes writing it again harmless.
             self.log.append(&Append { quarantined: conflicts, ..Append::default() }).await?;
         }
-        Ok(fresh)
+        Ok((fresh, new))
     }
 
     async fn open_workbook(
         &self,
         records: &[LogRecord],
+        before: Option<&Ahead>,
         context: &DecisionContext,
         now: Timestamp,
     ) -> Result<Workbook, PipelineError> {
         let handles: HashSet<&Identity> = records.iter().flat_map(|r| &r.fact.identities).collect();
         let handles: Vec<Identity> = handles.into_iter().cloned().collect();
-        let identities = self.store.find_identities(&handles).await?;
+        let mut identities = self.store.find_identities(&handles).await?;
+        if let Some(before) = before {
+            before.add_identities(&handles, &mut identities);
+        }
         let ids: HashSet<CustomerId> = identities.values().copied().collect();
         let ids: Vec<CustomerId> = ids.into_iter().collect();
-        let states = self.store.load_customers(&ids).await?;
+        let ahead = |id: &CustomerId| before.and_then(|before| before.customer(*id));
+        let stored: Vec<CustomerId> = ids.iter().copied().filter(|id| ahead(id).is_none()).collect();
+        let mut states = self.store.load_customers(&stored).await?;
+        states.extend(ids.iter().filter_map(|id| Some((*id, ahead(id)?.clone()))));
         let living: Vec<CustomerId> = states.values().map(|s| s.customer).collect();
         let separations = self.store.separations_of(&living).await?;
-        let ledger = if records.iter().any(|r| !r.fact.imported) {
-            self.store.ledger_of(&ids, ledger_since(context, now)).await?
-        } else {
-            HashMap::new()
-        };
+        let mut ledger = HashMap::new();
+        if records.iter().any(|r| !r.fact.imported) {
+            ledger = self.store.ledger_of(&ids, ledger_since(context, now)).await?;
+            if let Some(before) = before {
+                before.add_ledger(&mut ledger);
+            }
+        }
         let mut work = Workbook::new(identities, states, ledger);
         work.separations = separations;
         Ok(work)
@@ -175,9 +225,11 @@ fn wake_by_event(
     context: &DecisionContext,
 ) {
     refresh(work, customer, Some(id), now, context);
+    let Some(state) = work.states.get(&customer) else { return };
+    let subject = subject(state, Some(fact.clone()), now, context);
+    let occasion = Occasion { name: format!("event:{id}"), at: fact.occurred_at };
     for rule in woken_by_event(context, &fact.name) {
-        let occasion = Occasion { name: format!("event:{id}"), at: fact.occurred_at };
-        ask(work, customer, rule, &occasion, Some(fact.clone()), now, context);
+        ask(work, rule, &occasion, &subject, context);
     }
 }
 
@@ -186,23 +238,16 @@ pub(super) fn wake_by_signals(work: &mut Workbook, now: Timestamp, context: &Dec
     for signal in work.commit.signals.clone() {
         let occasion = Occasion { name: format!("signal:{}", signal.id), at: signal.at };
         for rule in context.book.rules().filter(|rule| waits_for(rule, &signal)) {
-            ask(work, signal.customer, rule, &occasion, None, now, context);
+            let Some(state) = work.states.get(&signal.customer) else { break };
+            let subject = subject(state, None, now, context);
+            ask(work, rule, &occasion, &subject, context);
         }
     }
 }
 
-fn ask(
-    work: &mut Workbook,
-    customer: CustomerId,
-    rule: &Rule,
-    occasion: &Occasion,
-    event: Option<Arc<Fact>>,
-    now: Timestamp,
-    context: &DecisionContext,
-) {
-    let Some(state) = work.states.get(&customer) else { return };
-    let subject = subject(state, event, now, context);
-    let decision = decide(rule, &subject, occasion, work.ledger.entry(customer).or_default(), context);
+fn ask(work: &mut Workbook, rule: &Rule, occasion: &Occasion, subject: &Subject, context: &DecisionContext) {
+    let ledger = work.ledger.entry(subject.customer).or_default();
+    let decision = decide(rule, subject, occasion, ledger, context);
     note(decision, &mut work.commit, &mut work.tally, rule);
 }
 

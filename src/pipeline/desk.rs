@@ -6,6 +6,7 @@
 //! `unknown`.
 
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -47,6 +48,7 @@ impl Desk {
     /// Lets nothing new begin; what is under way is finished.
     pub fn close(&self) {
         self.closing.store(true, Ordering::SeqCst);
+        self.more.notify_waiters();
     }
 
     pub(super) fn is_closing(&self) -> bool {
@@ -76,18 +78,36 @@ impl Desk {
 
     /// Durable on return; `false` when the delivery is no longer ours to move.
     pub(super) async fn apply(&self, step: Move) -> Result<bool, String> {
-        let (answer, answered) = oneshot::channel();
-        let gone = || "the daemon is shutting down".to_owned();
-        self.sender.send(Request { step, answer }).map_err(|_| gone())?;
-        answered.await.map_err(|_| gone())?
+        answer_to(self.hand_in(step)).await
     }
 
-    /// Writes an outcome. When that is impossible the row stays as it is, and the next start sorts it out.
-    pub(super) async fn settle(&self, delivery: DeliveryId, step: Move) {
-        if let Err(error) = self.apply(step).await {
-            tracing::error!(delivery.id = %delivery, error = %error, "an outcome could not be recorded");
-        }
+    /// Hands an outcome in, in front of whatever is handed in later; written when the answer has ended. When that is
+    /// impossible the row stays as it is, and the next start sorts it out. `begun` is over then.
+    pub(super) fn settle(&self, delivery: DeliveryId, step: Move, begun: Option<Begun>) -> Settling {
+        let answer = self.hand_in(step);
+        Box::pin(async move {
+            if let Err(error) = answer_to(answer).await {
+                tracing::error!(delivery.id = %delivery, error = %error, "an outcome could not be recorded");
+            }
+            drop(begun);
+        })
     }
+
+    fn hand_in(&self, step: Move) -> Option<Answer> {
+        let (answer, answered) = oneshot::channel();
+        self.sender.send(Request { step, answer }).ok()?;
+        Some(answered)
+    }
+}
+
+/// An outcome on its way to the disk.
+pub(super) type Settling = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+type Answer = oneshot::Receiver<Result<bool, String>>;
+
+async fn answer_to(request: Option<Answer>) -> Result<bool, String> {
+    let gone = || "the daemon is shutting down".to_owned();
+    request.ok_or_else(gone)?.await.map_err(|_| gone())?
 }
 
 /// A delivery under way.

@@ -34,19 +34,44 @@ pub struct Decision {
     pub refusals: Vec<Refused>,
     /// The script failed, at this place.
     pub failed_at: Option<String>,
+    /// Why it came to nothing before anybody asked whether it may go.
+    pub stopped: Option<Stopped>,
+}
+
+/// Why a rule did nothing for a customer, where it was not [`admit`] that said no.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stopped {
+    /// The customer is not in the rule's audience.
+    Audience,
+    /// The rule fired for this customer at `last`, and leaves them alone until `until`.
+    Cooldown {
+        /// When it fired.
+        last: Timestamp,
+        /// When it may be asked again.
+        until: Timestamp,
+    },
+    /// It has fired on this occasion.
+    Fired,
+    /// `when` said no.
+    Condition,
+    /// The script failed: [`Decision::failed_at`] says where.
+    Failed,
+    /// `then` wants nothing done.
+    NothingWanted,
 }
 
 /// Whether the rule may be asked at all: audience, cooldown, and once per occasion. Cheap, before any script runs.
-fn may_ask(rule: &Rule, subject: &Subject, occasion: &str, ledger: Option<&LedgerView>) -> bool {
-    if rule.card.audience.as_ref().is_some_and(|segment| !subject.segments.contains(segment)) {
-        return false;
+fn stopped(rule: &Rule, subject: &Subject, occasion: &str, ledger: &LedgerView) -> Option<Stopped> {
+    if !rule.addresses(subject) {
+        return Some(Stopped::Audience);
     }
-    let Some(ledger) = ledger else { return true };
-    let resting = match (rule.card.cooldown, ledger.last_firing.get(&rule.id)) {
-        (Some(cooldown), Some(last)) => last.plus(cooldown) > subject.now,
-        _ => false,
-    };
-    !resting && !ledger.occasions.contains(&(rule.id.clone(), occasion.to_owned()))
+    if let (Some(cooldown), Some(&last)) = (rule.card.cooldown, ledger.last_firing.get(&rule.id)) {
+        let until = last.plus(cooldown);
+        if until > subject.now {
+            return Some(Stopped::Cooldown { last, until });
+        }
+    }
+    ledger.occasions.contains(&(rule.id.clone(), occasion.to_owned())).then_some(Stopped::Fired)
 }
 
 /// Asks the rule and puts what it wants through [`admit`].
@@ -60,13 +85,18 @@ pub fn decide(
     ledger: &mut LedgerView,
     context: &DecisionContext,
 ) -> Decision {
-    let mut decision = Decision::default();
-    if !may_ask(rule, subject, &occasion.name, Some(ledger)) {
+    let mut decision = Decision { stopped: stopped(rule, subject, &occasion.name, ledger), ..Decision::default() };
+    if decision.stopped.is_some() {
         return decision;
     }
     let evaluation = rule.evaluate(subject);
+    decision.stopped = match (&evaluation.failed_at, evaluation.matched) {
+        (Some(_), _) => Some(Stopped::Failed),
+        (None, false) => Some(Stopped::Condition),
+        (None, true) => evaluation.actions.is_empty().then_some(Stopped::NothingWanted),
+    };
     decision.failed_at = evaluation.failed_at;
-    if !evaluation.matched || decision.failed_at.is_some() || evaluation.actions.is_empty() {
+    if decision.stopped.is_some() {
         return decision;
     }
     let now = subject.now;
@@ -144,7 +174,7 @@ pub fn decide(
 }
 
 /// What kind of message an action is. A template that is gone counts as marketing: the strictest class.
-fn class_of(action: &Action, context: &DecisionContext) -> (Option<MessageClass>, Option<String>) {
+pub fn class_of(action: &Action, context: &DecisionContext) -> (Option<MessageClass>, Option<String>) {
     match action {
         Action::Email { template, .. } => match context.templates.get(template) {
             Some(card) => (Some(card.class), card.topic.clone()),

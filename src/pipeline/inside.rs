@@ -6,21 +6,22 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde_json::{Map, Value};
 
+use super::desk::Desk;
 use super::ingest::Intake;
 use crate::channels::{Channel, CommitPoint, Dispatch};
 use crate::domain::action::Action;
 use crate::domain::customer::{Identity, IdentityKind};
 use crate::domain::delivery::{Doubt, Outcome};
 use crate::domain::event::{Fact, names};
-use crate::stores::{LedgerStore, Move};
+use crate::stores::Move;
 
 /// The source of events that rekindle itself states.
 pub const OWN_SOURCE: &str = "rekindle";
 
 /// The built-in task list.
 pub struct TaskList {
-    /// Where it is kept.
-    pub store: Arc<dyn crate::stores::Store>,
+    /// Writes many tasks in one commit.
+    pub desk: Desk,
 }
 
 #[async_trait]
@@ -40,10 +41,9 @@ impl Channel for TaskList {
     async fn deliver(&self, dispatch: &Dispatch, _: &dyn CommitPoint) -> Outcome {
         // The task and the settled delivery are one commit, so no intent has to be written before.
         let delivery = Box::new(dispatch.delivery.clone());
-        let store: &dyn LedgerStore = &*self.store;
-        match store.apply_moves(&[Move::OpenTask { delivery, at: dispatch.now }]).await {
+        match self.desk.apply(Move::OpenTask { delivery, at: dispatch.now }).await {
             Ok(_) => Outcome::Sent { receipt: "on the task list".to_owned() },
-            Err(error) => Outcome::Retry { after: None, why: error.to_string() },
+            Err(why) => Outcome::Retry { after: None, why },
         }
     }
 }

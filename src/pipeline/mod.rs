@@ -22,6 +22,7 @@ use crate::schedule::{CatchUp, Schedule};
 use crate::stores::{Log, Store, StoreError};
 use crate::telemetry::Metrics;
 
+mod ahead;
 pub mod deliver;
 mod derive;
 mod desk;
@@ -33,6 +34,7 @@ mod restored;
 pub mod score;
 pub mod split;
 pub mod sweep;
+pub mod texts;
 mod unify;
 
 /// Everything that deciding needs besides the customer: one immutable snapshot, replaced whole, used for a whole batch.

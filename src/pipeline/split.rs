@@ -145,7 +145,7 @@ impl Pipeline {
         let (context, now) = (self.context(), self.clock.now());
         let last = records.last().map(|record| record.position);
         let mut work = Workbook::default();
-        let fresh = self.drop_duplicates(records, now).await?;
+        let fresh = self.drop_duplicates(records, None, now).await?.0;
         let n_fresh = fresh.len() as u64;
         for LogRecord { position, fact } in fresh {
             let id = Event::id_of(&fact);

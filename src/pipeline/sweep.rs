@@ -16,7 +16,7 @@ use crate::domain::clock::Timestamp;
 use crate::domain::id::CustomerId;
 use crate::domain::segment::Signal;
 use crate::domain::subject::Subject;
-use crate::models::{CustomerFacts, Dataset, Fitted};
+use crate::models::{CustomerFacts, Customers, Dataset, Fitted, PackedFacts};
 use crate::rules::{Rule, RuleBook};
 use crate::stores::{Commit, CustomerState, StoredModel, TickProgress};
 use crate::telemetry::Stopwatch;
@@ -166,6 +166,7 @@ impl Pipeline {
         if settled(&book) {
             return Ok(());
         }
+        self.keep_rule_texts(&book).await?;
         let now = book.segment_versions();
         let text = serde_json::to_string(&now).expect("names and hashes are text");
         let before = self.store.meta(SEGMENT_VERSIONS).await?;
@@ -230,7 +231,8 @@ impl Pipeline {
     /// Fits every model on what is known at `now`, keeps the fits and takes them into use.
     async fn fit_models(&self, now: Timestamp) -> Result<(), PipelineError> {
         let context = self.context();
-        let mut customers = Vec::new();
+        // Packed: everybody at once would not fit into little memory otherwise.
+        let mut customers = PackedFacts::default();
         let mut after = None;
         loop {
             let states = self.store.scan_customers(None, after, CHUNK).await?;
@@ -238,9 +240,9 @@ impl Pipeline {
             after = Some(last.customer);
             self.metrics.step();
             let facts = states.iter().map(|s| CustomerFacts::of(s.customer, &s.profile, &context.business));
-            customers.extend(facts.filter(|facts| !facts.orders.is_empty()));
+            facts.filter(|facts| !facts.orders.is_empty()).for_each(|facts| customers.push(&facts));
         }
-        let data = Dataset { customers: &customers, as_of: now, business: &context.business };
+        let data = Dataset { customers: Customers::Packed(&customers), as_of: now, business: &context.business };
         let fits: Vec<Arc<dyn Fitted>> = self.models.iter().map(|model| Arc::from(model.fit(&data))).collect();
         let stored: Vec<StoredModel> = fits
             .iter()

@@ -184,7 +184,12 @@ impl RuleBook {
         }
     }
 
-    fn common_module(&self) -> Option<&Arc<Module>> {
+    /// The segments in force: path and text of their file.
+    pub(super) fn segments_file(&self) -> Option<(&str, &str)> {
+        self.segments.as_ref().map(|segments| (segments.path.as_str(), segments.text.as_str()))
+    }
+
+    pub(super) fn common_module(&self) -> Option<&Arc<Module>> {
         self.common.as_ref().map(|common| &common.module)
     }
 

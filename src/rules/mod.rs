@@ -12,6 +12,8 @@
 mod book;
 mod card;
 mod check;
+mod conjuncts;
+mod explain;
 mod host;
 mod parse;
 mod program;
@@ -30,6 +32,7 @@ use crate::domain::template::TemplateCards;
 use crate::script::findings;
 
 pub use book::RuleBook;
+pub use explain::{Condition, SaidNo, condition};
 pub use rule::Rule;
 
 /// What exists outside the rules, for `check` to hold them to.

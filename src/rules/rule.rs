@@ -27,6 +27,7 @@ pub struct Rule {
     pub path: String,
     /// What `RULE` states.
     pub card: RuleCard,
+    pub(super) text: String,
     program: Program,
     when_takes_event: bool,
     then_takes_event: bool,
@@ -70,6 +71,7 @@ impl Rule {
                 description: description(&tree),
                 path: source.path.to_owned(),
                 card: card?,
+                text: source.text.to_owned(),
                 program,
                 when_takes_event: when == 2,
                 then_takes_event: then == 2,

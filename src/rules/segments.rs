@@ -21,7 +21,11 @@ pub(super) struct Segments {
     pub(super) names: BTreeSet<String>,
     /// Name → what changes when the condition may mean something else than before.
     pub(super) versions: BTreeMap<String, String>,
+    pub(super) path: String,
+    pub(super) text: String,
     program: Program,
+    /// All of them in one call, in the order of `names`.
+    all: Option<AST>,
 }
 
 impl Segments {
@@ -45,7 +49,9 @@ impl Segments {
         match Program::new(engine, &tree, path, &entries) {
             Ok(program) => {
                 let versions = versions(&tree, text, common_text);
-                (Some(Segments { names: names.clone(), versions, program }), names)
+                let all = program.together(names.iter().map(String::as_str));
+                let (path, text) = (path.to_owned(), text.to_owned());
+                (Some(Segments { names: names.clone(), versions, path, text, program, all }), names)
             }
             Err(failure) => {
                 findings.add(failure.diagnostic());
@@ -58,6 +64,10 @@ impl Segments {
     /// an error must not look like a customer who left.
     pub(super) fn of(&self, subject: &Subject) -> (BTreeSet<String>, Vec<Diagnostic>) {
         let run = Arc::new(Run::new(subject, Phase::Segment, false));
+        if let Some(answers) = self.all.as_ref().and_then(|all| self.program.ask_together(all, &run)) {
+            let members = self.names.iter().zip(answers).filter(|(_, is)| *is).map(|(name, _)| name.clone());
+            return (members.collect(), Vec::new());
+        }
         let mut failures = Vec::new();
         let is_member = |name: &&String| {
             self.program.ask(name, &run, false).unwrap_or_else(|failure| {

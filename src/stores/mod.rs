@@ -23,6 +23,7 @@ use crate::domain::score::Scores;
 use crate::domain::segment::Signal;
 
 mod keeping;
+pub mod listing;
 pub mod sqlite;
 
 pub use keeping::{ListedMerge, Merge, OperatorStore, QuarantineFilter, QuarantineStore, Separation, Split};
@@ -234,6 +235,14 @@ pub struct DeliveryFilter {
     pub rule: Option<String>,
     /// Only for this customer.
     pub customer: Option<CustomerId>,
+    /// Only on this channel.
+    pub channel: Option<String>,
+    /// Only what was decided at or after this instant.
+    pub since: Option<Timestamp>,
+    /// Only what was decided before this instant.
+    pub until: Option<Timestamp>,
+    /// Only what comes after this one.
+    pub after: Option<DeliveryId>,
     /// At most so many, newest first.
     pub limit: u32,
 }
@@ -368,8 +377,6 @@ pub trait ReadStore: Send + Sync {
     async fn open_tasks(&self, max: u32) -> StoreResult<Vec<Task>>;
     /// How many events of each name there are, whoever's they are.
     async fn event_counts(&self) -> StoreResult<BTreeMap<String, u64>>;
-    /// Customers to list: whose name, email or handle contains `text`, or all; newest first.
-    async fn find_customers(&self, text: Option<&str>, max: u32) -> StoreResult<Vec<CustomerState>>;
 }
 
 /// The memory behind the log. One writer at a time; readers beside it.

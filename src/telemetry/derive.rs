@@ -12,8 +12,8 @@ pub(super) struct Derive {
     events_duplicate: Counter,
     customers_merged: Counter,
     log_backlog: Gauge,
-    derive_lag_seconds: Gauge,
-    derive_batch_seconds: Histogram,
+    lag_seconds: Gauge,
+    batch_seconds: Histogram,
     customers_scored: Counter,
     signals: Counters<2>,
 }
@@ -25,10 +25,9 @@ impl Derive {
             events_duplicate: books.counter("events_duplicate", "Events dropped as repetitions"),
             customers_merged: books.counter("customers_merged", "Customers who turned out to be another one"),
             log_backlog: books.gauge("log_backlog", "Events in the log that are not yet in profiles"),
-            derive_lag_seconds: books
+            lag_seconds: books
                 .gauge("derive_lag_seconds", "Age of the last event of the last batch when it was stored"),
-            derive_batch_seconds: books
-                .duration("derive_batch_seconds", "Batches derived from the log, with their commit"),
+            batch_seconds: books.duration("derive_batch_seconds", "Batches derived from the log, with their commit"),
             customers_scored: books.counter("customers_scored", "Customers judged by the models and the segments"),
             signals: books.counters("signals", ["segment", "transition"], "Segments entered and left"),
         }
@@ -53,8 +52,8 @@ impl Metrics {
 
     /// A batch was derived and committed at `now`; its last event had come at `received_at`.
     pub fn batch_derived(&self, since: Stopwatch, received_at: Timestamp, now: Timestamp) {
-        self.derive.derive_batch_seconds.observe(since.seconds());
-        self.derive.derive_lag_seconds.set(u64::try_from(now.since(received_at).as_secs()).unwrap_or(0));
+        self.derive.batch_seconds.observe(since.seconds());
+        self.derive.lag_seconds.set(u64::try_from(now.since(received_at).as_secs()).unwrap_or(0));
         self.step();
     }
 

@@ -105,7 +105,7 @@ fn everything_that_is_wrong_is_said_at_once_and_at_its_place() {
     config.toml:2:10: error: invalid socket address syntax
     config.toml:10:1: error: sources[0].name: `Orders` may only have a-z, 0-9, `_` and `-`
     config.toml:9:3: error: sources[0].mapping: a CSV source needs `[sources.mapping]`, which says what its columns mean
-    config.toml:14:8: error: unknown variant `cvs`, expected `csv` or `jsonl`
+    config.toml:14:8: error: unknown variant `cvs`, expected one of `csv`, `jsonl`, `plugin`
       help: did you mean `csv`?
     config.toml:5:1: error: business.time_zone: `Europe/Berln` is not an IANA zone such as Europe/Berlin
     config.toml:6:9: error: models.tier: the share 10 of `gold` is not between 0 and 1; write 0.1 for a tenth

@@ -246,3 +246,42 @@ async fn a_trait_set_by_a_rule_is_an_event_and_visible_to_rules() {
     let business = world.engine().pipeline.context().business.clone();
     assert_eq!(Profile::fold(&events, &business), *state.profile);
 }
+
+#[tokio::test]
+async fn a_batch_that_is_still_being_written_counts_for_the_next_one() {
+    let rule = r#"
+//! A call for whoever orders.
+const RULE = #{ trigger: on("Order Completed"), cooldown: days(30) };
+fn when(customer) { customer.n_orders >= 1 }
+fn then(customer) { task(`Call after order ${customer.n_orders}`); }
+"#;
+    let mut world = World::with_rules(&[("call.rhai", rule)]).await;
+    let order = world.fact("ada", names::ORDER_COMPLETED, json!({ "order_id": "1", "total": 10 }));
+    let mut facts = vec![order.clone()];
+    // Guests fill up the batch that ada's first order is in; its repetition and her second order are in the next.
+    for _ in 1..4_000 {
+        let mut guest = world.fact("nobody", "Page Viewed", json!({}));
+        guest.identities.clear();
+        facts.push(guest);
+    }
+    facts.push(order);
+    facts.push(world.fact("ada", names::ORDER_COMPLETED, json!({ "order_id": "2", "total": 5 })));
+    world.ingest(facts).await;
+    let ada = world.customer("ada").await;
+    assert_eq!((ada.profile.n_events, ada.profile.orders.0.len()), (2, 2));
+    assert_eq!(world.ledger().await, ["call sent"], "the second order came within the cooldown");
+}
+
+#[tokio::test]
+async fn two_messages_within_the_cap_that_leave_together_both_leave() {
+    let rule = r#"
+//! Two at once.
+const RULE = #{ trigger: on("Order Completed") };
+fn when(customer) { true }
+fn then(customer) { email("offer"); email("offer"); }
+"#;
+    let mut world = World::with("[contact]\ncap = { messages = 2, days = 7 }\n", &[("two.rhai", rule)]).await;
+    world.consenting("ada").await;
+    world.happens("ada", names::ORDER_COMPLETED, json!({ "order_id": "1", "total": 10 })).await;
+    assert_eq!(world.ledger().await, ["two sent", "two sent"]);
+}

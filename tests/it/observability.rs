@@ -55,8 +55,8 @@ fn scraped(text: &str) -> BTreeMap<String, (String, String, BTreeSet<String>)> {
     for line in text.lines() {
         let words: Vec<&str> = line.splitn(4, ' ').collect();
         match words[..] {
-            ["#", "HELP", name, help] => families.entry(name.to_owned()).or_default().1 = help.to_owned(),
-            ["#", "TYPE", name, kind] => families.entry(name.to_owned()).or_default().0 = kind.to_owned(),
+            ["#", "HELP", name, help] => help.clone_into(&mut families.entry(name.to_owned()).or_default().1),
+            ["#", "TYPE", name, kind] => kind.clone_into(&mut families.entry(name.to_owned()).or_default().0),
             ["#", ..] => {}
             _ => {
                 let (name, rest) = line.split_once(['{', ' ']).unwrap();

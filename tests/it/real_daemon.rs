@@ -21,7 +21,13 @@ pub(crate) struct RealDaemon {
 
 /// What it wrote on standard error, and whether it can write more.
 #[derive(Clone, Default)]
-struct Said(Arc<(Mutex<(Vec<String>, bool)>, Condvar)>);
+struct Said(Arc<(Mutex<Heard>, Condvar)>);
+
+#[derive(Default)]
+struct Heard {
+    lines: Vec<String>,
+    ended: bool,
+}
 
 impl RealDaemon {
     /// `rekindle run` on the configuration in `dir`.
@@ -61,7 +67,7 @@ impl RealDaemon {
 
     /// Everything that it said so far.
     pub(crate) fn log(&self) -> Vec<String> {
-        self.said.0.0.lock().unwrap().0.clone()
+        self.said.0.0.lock().unwrap().lines.clone()
     }
 
     /// `TERM`, `STOP`, `CONT`.
@@ -111,23 +117,23 @@ impl Said {
     fn note(&self, line: Option<String>) {
         let mut said = self.0.0.lock().unwrap();
         match line {
-            Some(line) => said.0.push(line),
-            None => said.1 = true,
+            Some(line) => said.lines.push(line),
+            None => said.ended = true,
         }
         self.0.1.notify_all();
     }
 
     fn wait_for(&self, text: &str, process: u32) -> String {
         let said = self.0.0.lock().unwrap();
-        let open = |said: &mut (Vec<String>, bool)| !said.1 && !said.0.iter().any(|line| line.contains(text));
+        let open = |said: &mut Heard| !said.ended && !said.lines.iter().any(|line| line.contains(text));
         let (said, _) = self.0.1.wait_timeout_while(said, PATIENCE, open).unwrap();
-        let found = said.0.iter().find(|line| line.contains(text)).cloned();
-        found.unwrap_or_else(|| panic!("process {process} did not say `{text}` but\n{}", said.0.join("\n")))
+        let found = said.lines.iter().find(|line| line.contains(text)).cloned();
+        found.unwrap_or_else(|| panic!("process {process} did not say `{text}` but\n{}", said.lines.join("\n")))
     }
 
     fn wait_for_end(&self) {
         let said = self.0.0.lock().unwrap();
-        let (said, _) = self.0.1.wait_timeout_while(said, PATIENCE, |said| !said.1).unwrap();
+        let (said, _) = self.0.1.wait_timeout_while(said, PATIENCE, |said| !said.ended).unwrap();
         drop(said);
     }
 }

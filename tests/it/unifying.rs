@@ -51,7 +51,7 @@ async fn an_anonymous_visitor_becomes_the_customer_who_identifies() {
     assert_eq!(state.profile.n_events, 3);
     let events = world.store().events_of(state.customer, Timestamp::MAX, 10).await.unwrap();
     assert_eq!(events.len(), 3, "the visitor's events are filed under the customer");
-    let (survivors, found) = (world.store().find_customers(None, 10).await.unwrap(), state.customer);
+    let (survivors, found) = (world.store().scan_customers(None, None, 10).await.unwrap(), state.customer);
     assert_eq!(survivors.iter().map(|s| s.customer).collect::<Vec<_>>(), [found]);
     // What comes later from the browser is the customer's at once.
     let mut later = world.fact("ada", "Product Viewed", json!({}));
@@ -95,7 +95,7 @@ async fn profiles_grown_batch_by_batch_equal_one_fold_of_their_events() {
         world.ingest(batch).await;
     }
     let business = world.engine().pipeline.context().business.clone();
-    let customers = world.store().find_customers(None, 1_000).await.unwrap();
+    let customers = world.store().scan_customers(None, None, 1_000).await.unwrap();
     assert!(customers.len() >= 5);
     for state in customers {
         let events = world.store().events_of(state.customer, Timestamp::MAX, u32::MAX).await.unwrap();

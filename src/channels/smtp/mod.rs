@@ -22,10 +22,11 @@ mod connection;
 mod implicit_tls;
 
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use lettre::Address;
-use lettre::transport::smtp::commands::{Data, Mail, Rcpt, Rset};
+use lettre::transport::smtp::commands::{Data, Mail, Noop, Rcpt, Rset};
 use lettre::transport::smtp::extension::{Extension, MailBodyParameter, MailParameter};
 
 pub use self::config::{SmtpConfig, Tls};
@@ -37,6 +38,9 @@ use crate::domain::delivery::{Doubt, Outcome};
 
 /// Mails over one connection; many servers end it at about so many.
 const MAX_MAILS: u32 = 100;
+
+/// A person waits for the answer.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The channel.
 pub(super) struct Smtp {
@@ -162,6 +166,24 @@ impl Channel for Smtp {
         };
         self.send(&letter, commit_point).await.unwrap_or_else(|outcome| outcome)
     }
+}
+
+/// Connects, logs in, says NOOP and goodbye. What the server calls itself.
+pub(super) async fn probe(config: &SmtpConfig, environment: Environment<'_>) -> Result<String, String> {
+    let relay = Relay::new(config, environment)?;
+    Sender::parse(&config.from, config.reply_to.as_deref())?;
+    let why = |outcome| match outcome {
+        Outcome::Retry { why, .. } | Outcome::Failed { why } | Outcome::Unknown { why } => why,
+        Outcome::Sent { receipt } => receipt,
+    };
+    let spoken = async {
+        let mut connection = relay.connect().await.map_err(why)?;
+        connection.command(Noop, &[250]).await.map_err(|trouble| why(trouble.about_us("NOOP")))?;
+        connection.quit().await;
+        Ok(config.host.clone())
+    };
+    let late = || format!("{} did not finish a greeting within {PROBE_TIMEOUT:?}", config.host);
+    tokio::time::timeout(PROBE_TIMEOUT, spoken).await.unwrap_or_else(|_| Err(late()))
 }
 
 fn is_ascii(address: &Address) -> bool {

@@ -183,6 +183,32 @@ fn client(config: &HttpConfig) -> Result<Client, String> {
         .map_err(|e| format!("cannot set up the HTTP client: {}", in_words(e)))
 }
 
+/// Of each receiver: is its address one, is there a machine behind the name, can its key be used?
+pub(super) async fn probe(config: &HttpConfig, environment: Environment<'_>) -> Vec<(String, Result<String, String>)> {
+    let mut found = Vec::new();
+    for one in &config.endpoints {
+        let usable = one.secret.resolve(environment).and_then(|secret| Key::parse(&secret).map(drop));
+        let resolved = match usable.and_then(|()| address(one)) {
+            Ok(url) => resolve(&url).await,
+            Err(why) => Err(why),
+        };
+        found.push((one.name.clone(), resolved));
+    }
+    found
+}
+
+/// Where the name leads; never more of the address than its host, the path may be a secret.
+async fn resolve(url: &Url) -> Result<String, String> {
+    let host = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+    let port = url.port_or_known_default().unwrap_or(443);
+    let looked_up = tokio::net::lookup_host((host, port)).await;
+    match looked_up.map(|mut addresses| addresses.next()) {
+        Ok(Some(address)) => Ok(format!("{host} is {}", address.ip())),
+        Ok(None) => Err(format!("`{host}` leads nowhere")),
+        Err(error) => Err(format!("`{host}` cannot be resolved: {error}")),
+    }
+}
+
 fn address(config: &EndpointConfig) -> Result<Url, String> {
     let url = Url::parse(&config.url).map_err(|e| format!("`{}` is not a URL: {e}", config.url))?;
     if !url.username().is_empty() || url.password().is_some() {

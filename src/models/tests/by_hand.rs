@@ -30,7 +30,7 @@ fn shop() -> Vec<CustomerFacts> {
 }
 
 fn fit(model: &dyn Model, customers: &[CustomerFacts], as_of: Timestamp) -> Box<dyn Fitted> {
-    model.fit(&Dataset { customers, as_of, business: &business("UTC", "EUR") })
+    model.fit(&Dataset { customers: customers.into(), as_of, business: &business("UTC", "EUR") })
 }
 
 fn score(model: &dyn Model, customers: &[CustomerFacts], of: &CustomerFacts) -> Score {

@@ -103,8 +103,8 @@ proptest! {
             facts.orders[0].refunds.push((order.known_at, 1));
         }
         for model in models() {
-            let before = model.fit(&Dataset { customers: &shop, as_of: hour(AS_OF), business: &business });
-            let after = model.fit(&Dataset { customers: &informed, as_of: hour(AS_OF), business: &business });
+            let before = model.fit(&Dataset { customers: shop[..].into(), as_of: hour(AS_OF), business: &business });
+            let after = model.fit(&Dataset { customers: informed[..].into(), as_of: hour(AS_OF), business: &business });
             prop_assert_eq!(before.to_json().to_string(), after.to_json().to_string());
             prop_assert_eq!(before.card().to_string(), after.card().to_string());
             for (facts, more) in shop.iter().zip(&informed) {
@@ -123,7 +123,7 @@ proptest! {
         let mut n_changed = 0;
         for (model, horizon) in models().iter().zip([0, 60, 100, 0]).filter(|(_, horizon)| *horizon > 0) {
             let fit = |customers: &[CustomerFacts]| {
-                model.fit(&Dataset { customers, as_of: hour(AS_OF), business: &business }).card()
+                model.fit(&Dataset { customers: customers.into(), as_of: hour(AS_OF), business: &business }).card()
             };
             let newest_cut_off = AS_OF - horizon * DAYS;
             let later: Vec<_> = later
@@ -142,7 +142,7 @@ proptest! {
     fn a_fit_reads_back_as_it_was_and_scores_alike(shop in a_shop()) {
         let business = business("Europe/Berlin", "EUR");
         for model in models() {
-            let fitted = model.fit(&Dataset { customers: &shop, as_of: hour(AS_OF), business: &business });
+            let fitted = model.fit(&Dataset { customers: shop[..].into(), as_of: hour(AS_OF), business: &business });
             let stored = serde_json::from_str(&fitted.to_json().to_string()).unwrap();
             let loaded = model.load(&stored).unwrap();
             prop_assert_eq!(loaded.to_json().to_string(), fitted.to_json().to_string());
@@ -161,7 +161,7 @@ proptest! {
 fn a_stored_fit_of_another_kind_or_program_is_refused() {
     let business = business("UTC", "EUR");
     let models = models();
-    let stored = models[0].fit(&Dataset { customers: &[], as_of: hour(0), business: &business }).to_json();
+    let stored = models[0].fit(&Dataset { customers: [][..].into(), as_of: hour(0), business: &business }).to_json();
     let refusal = |model: &dyn Model, stored: &Value| model.load(stored).err().unwrap();
     assert_eq!(refusal(&*models[1], &stored), "this is a fit of tier, not of churn_risk; fit the models again");
     let mut newer = stored.clone();
@@ -185,7 +185,7 @@ fn the_version_names_kind_day_and_data() {
     let business = business("Asia/Tokyo", "EUR");
     let shop = [customer("a", vec![OrderFact { at: hour(1), known_at: hour(1), gross_minor: 1, refunds: vec![] }])];
     let version = |customers: &[CustomerFacts], config: &ModelsConfig| {
-        let data = Dataset { customers, as_of: at("2026-03-01T16:00:00Z"), business: &business };
+        let data = Dataset { customers: customers.into(), as_of: at("2026-03-01T16:00:00Z"), business: &business };
         all(config)[1].fit(&data).version().to_owned()
     };
     let config = ModelsConfig::default();

@@ -104,7 +104,7 @@ struct Ranking {
 }
 
 fn rank(customers: &[CustomerFacts], as_of: Timestamp, business: &Business) -> Ranking {
-    let data = Dataset { customers, as_of, business };
+    let data = Dataset { customers: customers.into(), as_of, business };
     let churn = churn::ChurnRisk(ChurnRiskConfig::default()).fit(&data);
     let rfm = rfm::Rfm.fit(&data);
     let outcome = windows::Window { cut_off: as_of, until: as_of.plus(SignedDuration::from_hours(90 * 24)) };
@@ -151,7 +151,7 @@ fn on_cdnow_churn_risk_ranks_better_than_recency_and_rfm() {
     };
     assert_eq!(found, expected);
 
-    let data = Dataset { customers: &customers, as_of: at("1998-07-01T04:59:59Z"), business: &business };
+    let data = Dataset { customers: customers[..].into(), as_of: at("1998-07-01T04:59:59Z"), business: &business };
     let churn = churn::ChurnRisk(ChurnRiskConfig::default()).fit(&data).card();
     assert_eq!((n_cut_offs(&churn), &churn["n"], n_silent(&churn)), (5, &json!(117_850), 0));
     assert_eq!(churn["holdout"]["ranks_better_than_recency_alone"], json!(true));
@@ -181,7 +181,7 @@ fn on_online_retail_churn_risk_ranks_far_better_than_recency_alone() {
     };
     assert_eq!(found, expected);
 
-    let data = Dataset { customers: &customers, as_of: at("2011-12-10T00:00:00Z"), business: &business };
+    let data = Dataset { customers: customers[..].into(), as_of: at("2011-12-10T00:00:00Z"), business: &business };
     let churn = churn::ChurnRisk(ChurnRiskConfig::default()).fit(&data).card();
     assert_eq!((n_cut_offs(&churn), &churn["n"], n_silent(&churn)), (3, &json!(8_068), 2));
     // Twelve months hold no complete year after a warm-up.

@@ -114,12 +114,14 @@ impl Cache {
 }
 
 impl Kept {
+    /// Without room the customer is not kept, and least of all as it was before.
     fn insert(&mut self, state: CustomerState, n_text: usize) {
+        if let Some((_, before)) = self.states.remove(&state.customer) {
+            self.n_text -= before;
+        }
         if self.n_text + n_text <= MAX_TEXT {
             self.n_text += n_text;
-            if let Some((_, before)) = self.states.insert(state.customer, (state, n_text)) {
-                self.n_text -= before;
-            }
+            self.states.insert(state.customer, (state, n_text));
         }
     }
 }

@@ -1,17 +1,22 @@
 //! Delivering: leases and moves. Every move names the states it may start from, so a worker that lost its lease changes
 //! nothing.
 
+use std::collections::HashSet;
+
 use async_trait::async_trait;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, Sqlite, Transaction};
 
-use super::{SqliteStore, begin, bytes, from_json, json, sql, timestamp};
+use super::{SqliteStore, begin, bytes, from_json, hex, json, sql, timestamp};
 use crate::domain::action::Action;
 use crate::domain::clock::Timestamp;
 use crate::domain::consent::MessageClass;
 use crate::domain::delivery::{Delivery, DeliveryState};
 use crate::domain::id::{CustomerId, DeliveryId, FiringId};
 use crate::stores::{LedgerStore, Move, StoreError, StoreResult};
+
+/// The receipt of a task.
+const ON_THE_LIST: &str = "on the task list";
 
 #[async_trait]
 impl LedgerStore for SqliteStore {
@@ -43,10 +48,17 @@ impl LedgerStore for SqliteStore {
 
     async fn apply_moves(&self, moves: &[Move]) -> StoreResult<Vec<bool>> {
         let mut tx = begin(&self.writer).await?;
-        let mut made = Vec::with_capacity(moves.len());
-        for one in moves {
-            made.push(apply(&mut tx, one).await?);
-        }
+        let mut seen = HashSet::new();
+        let made = if moves.iter().all(|one| seen.insert(whose(one))) {
+            apply_together(&mut tx, moves).await?
+        } else {
+            // Of one delivery's moves each begins where the one before it ended.
+            let mut made = Vec::with_capacity(moves.len());
+            for one in moves {
+                made.extend(apply_together(&mut tx, std::slice::from_ref(one)).await?);
+            }
+            made
+        };
         tx.commit().await?;
         Ok(made)
     }
@@ -63,58 +75,65 @@ impl LedgerStore for SqliteStore {
     }
 }
 
-async fn apply(tx: &mut Transaction<'_, Sqlite>, one: &Move) -> StoreResult<bool> {
-    let changed = match one {
-        Move::Commit { delivery, at: _ } => {
-            sqlx::query(sql!("commit_delivery")).bind(&delivery.as_bytes()[..]).execute(&mut **tx).await?
-        }
-        Move::Settle { delivery, state, due_at, reason, receipt, attempt, at } => {
-            let id = delivery.as_bytes().to_vec();
-            let changed = sqlx::query(sql!("settle_delivery"))
-                .bind(&id)
-                .bind(state.as_str())
-                .bind(due_at.map(Timestamp::as_micros))
-                .bind(reason)
-                .bind(receipt)
-                .bind(i32::from(*attempt))
-                .bind(at.as_micros())
-                .execute(&mut **tx)
-                .await?;
-            if *attempt && changed.rows_affected() == 1 {
-                let detail = receipt.as_deref().or(reason.as_deref()).unwrap_or_default();
-                let query = sqlx::query(sql!("insert_attempt")).bind(&id).bind(at.as_micros());
-                query.bind(state.as_str()).bind(detail).execute(&mut **tx).await?;
+fn whose(one: &Move) -> DeliveryId {
+    match one {
+        Move::Commit { delivery, .. } | Move::Settle { delivery, .. } => *delivery,
+        Move::OpenTask { delivery, .. } => delivery.id,
+    }
+}
+
+/// Moves of as many deliveries, by as many statements as there are kinds of moves.
+async fn apply_together(tx: &mut Transaction<'_, Sqlite>, moves: &[Move]) -> StoreResult<Vec<bool>> {
+    let (mut intents, mut outcomes, mut attempts, mut tasks) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for one in moves {
+        match one {
+            Move::Commit { delivery, at: _ } => intents.push(hex(delivery.as_bytes())),
+            Move::Settle { delivery, state, due_at, reason, receipt, attempt, at } => {
+                let (id, attempt) = (hex(delivery.as_bytes()), u8::from(*attempt));
+                if attempt == 1 {
+                    let detail = receipt.as_deref().or(reason.as_deref()).unwrap_or_default();
+                    attempts.push((*delivery, (id.clone(), at, state.as_str(), detail)));
+                }
+                outcomes.push((id, state.as_str(), due_at, reason.as_deref(), receipt.as_deref(), attempt, at));
             }
-            changed
-        }
-        Move::OpenTask { delivery, at } => {
-            let Action::Task { title, details } = &delivery.action else {
-                return Err(StoreError::Corrupt(format!("{} is not a task", delivery.id)));
-            };
-            let done = Move::Settle {
-                delivery: delivery.id,
-                state: DeliveryState::Sent,
-                due_at: None,
-                reason: None,
-                receipt: Some("on the task list".to_owned()),
-                attempt: true,
-                at: *at,
-            };
-            if !Box::pin(apply(tx, &done)).await? {
-                return Ok(false);
+            Move::OpenTask { delivery, at } => {
+                let Action::Task { title, details } = &delivery.action else {
+                    return Err(StoreError::Corrupt(format!("{} is not a task", delivery.id)));
+                };
+                let (id, customer) = (hex(delivery.id.as_bytes()), hex(delivery.customer.as_bytes()));
+                let state = DeliveryState::Sent.as_str();
+                attempts.push((delivery.id, (id.clone(), at, state, ON_THE_LIST)));
+                outcomes.push((id.clone(), state, &None, None, Some(ON_THE_LIST), 1, at));
+                tasks.push((delivery.id, (id, customer, &delivery.rule, title, json(details), at)));
             }
-            sqlx::query(sql!("open_task"))
-                .bind(&delivery.id.as_bytes()[..])
-                .bind(&delivery.customer.as_bytes()[..])
-                .bind(&delivery.rule)
-                .bind(title)
-                .bind(json(details))
-                .bind(at.as_micros())
-                .execute(&mut **tx)
-                .await?
         }
-    };
-    Ok(changed.rows_affected() == 1)
+    }
+    let mut made = HashSet::new();
+    if !intents.is_empty() {
+        made.extend(changed(tx, sql!("commit_deliveries"), json(&intents)).await?);
+    }
+    if !outcomes.is_empty() {
+        made.extend(changed(tx, sql!("settle_deliveries"), json(&outcomes)).await?);
+    }
+    let attempts: Vec<_> = attempts.iter().filter(|(id, _)| made.contains(id)).map(|(_, row)| row).collect();
+    if !attempts.is_empty() {
+        sqlx::query(sql!("insert_attempts")).bind(json(&attempts)).execute(&mut **tx).await?;
+    }
+    let tasks: Vec<_> = tasks.iter().filter(|(id, _)| made.contains(id)).map(|(_, row)| row).collect();
+    if !tasks.is_empty() {
+        sqlx::query(sql!("open_tasks")).bind(json(&tasks)).execute(&mut **tx).await?;
+    }
+    Ok(moves.iter().map(|one| made.contains(&whose(one))).collect())
+}
+
+/// Which deliveries a statement changed.
+async fn changed(
+    tx: &mut Transaction<'_, Sqlite>,
+    statement: &'static str,
+    rows: String,
+) -> StoreResult<Vec<DeliveryId>> {
+    let changed = sqlx::query(statement).bind(rows).fetch_all(&mut **tx).await?;
+    changed.iter().map(|row| Ok(DeliveryId::from_bytes(bytes(row, "id")?))).collect()
 }
 
 pub(super) fn delivery(row: &SqliteRow) -> StoreResult<Delivery> {

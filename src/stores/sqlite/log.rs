@@ -1,13 +1,34 @@
 //! `log.db`: the inbox.
 
 use async_trait::async_trait;
-use sqlx::{Row, Sqlite, Transaction};
+use sqlx::{QueryBuilder, Row, Sqlite, Transaction};
 
 use super::{SqliteLog, begin, bytes, from_json, hex, hexes, json, sql, timestamp};
 use crate::domain::clock::Timestamp;
+use crate::domain::event::Fact;
 use crate::domain::id::digest;
 use crate::domain::quarantine::Quarantined;
 use crate::stores::{Append, Log, LogRecord, QuarantineFilter, QuarantineStore, StoreResult};
+
+/// Facts written by one statement. Fewer go through a list in JSON, which is taken apart by SQLite: no statement has to be
+/// compiled for every number of facts that can gather.
+const FACTS_PER_STATEMENT: usize = 128;
+
+async fn append_facts(tx: &mut Transaction<'_, Sqlite>, facts: &[Fact]) -> StoreResult<()> {
+    let whole = facts.chunks_exact(FACTS_PER_STATEMENT);
+    let rest = whole.remainder();
+    for some in whole {
+        let mut statement = QueryBuilder::new("INSERT INTO inbox (fact) ");
+        statement.push_values(some, |mut row, fact| {
+            row.push_bind(json(fact));
+        });
+        statement.build().execute(&mut **tx).await?;
+    }
+    if !rest.is_empty() {
+        sqlx::query(sql!("append_facts")).bind(json(rest)).execute(&mut **tx).await?;
+    }
+    Ok(())
+}
 
 #[async_trait]
 impl Log for SqliteLog {
@@ -61,9 +82,7 @@ impl Log for SqliteLog {
 }
 
 async fn write(tx: &mut Transaction<'_, Sqlite>, append: &Append) -> StoreResult<()> {
-    if !append.facts.is_empty() {
-        sqlx::query(sql!("append_facts")).bind(json(&append.facts)).execute(&mut **tx).await?;
-    }
+    append_facts(tx, &append.facts).await?;
     if !append.quarantined.is_empty() {
         let rows: Vec<_> = append
             .quarantined

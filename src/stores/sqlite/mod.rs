@@ -22,7 +22,9 @@ use crate::domain::clock::Timestamp;
 pub mod ballast;
 mod cache;
 mod copy;
+mod health;
 mod ledger;
+mod listing;
 mod log;
 mod merges;
 mod profiles;
@@ -40,6 +42,8 @@ macro_rules! sql {
     };
 }
 pub(crate) use sql;
+
+pub use health::{FileHealth, Holder, holder, look_through};
 
 /// How the folder is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,8 +93,8 @@ impl SqliteFiles {
                 return Err(StoreError::Open(format!("there is no rekindle data in {}; {help}", dir.display())));
             }
         };
-        let (log_writer, log_readers) = open_file(&dir.join("log.db"), access).await?;
-        let (writer, readers) = open_file(&dir.join("store.db"), access).await?;
+        let (log_writer, log_readers) = open_file(&dir.join("log.db"), access, LOG_MEMORY).await?;
+        let (writer, readers) = open_file(&dir.join("store.db"), access, STORE_MEMORY).await?;
         if access == Access::Own {
             migrate(&sqlx::migrate!("migrations/sqlite/log"), &log_writer, &dir.join("log.db")).await?;
             migrate(&sqlx::migrate!("migrations/sqlite/store"), &writer, &dir.join("store.db")).await?;
@@ -152,8 +156,21 @@ fn lock(dir: &Path) -> StoreResult<File> {
     }
 }
 
+/// How many pages a connection may keep in memory. Nothing is mapped: every connection would map the file for itself, and of
+/// a file of some gigabytes all that was ever touched stays resident, once for each.
+#[derive(Clone, Copy)]
+struct PageMemory {
+    writer_kib: u32,
+    reader_kib: u32,
+}
+
+/// The writer meets the same pages of the indexes in every batch; a reader's cache is dropped at every commit anyway.
+const STORE_MEMORY: PageMemory = PageMemory { writer_kib: 32 * 1_024, reader_kib: 4 * 1_024 };
+/// Appended to and read in order: hardly a page is needed twice.
+const LOG_MEMORY: PageMemory = PageMemory { writer_kib: 2 * 1_024, reader_kib: 1_024 };
+
 /// The writer pool has one connection, so writers queue here and never meet `SQLITE_BUSY` among themselves.
-async fn open_file(path: &Path, access: Access) -> StoreResult<(SqlitePool, SqlitePool)> {
+async fn open_file(path: &Path, access: Access, memory: PageMemory) -> StoreResult<(SqlitePool, SqlitePool)> {
     let base = SqliteConnectOptions::new()
         .filename(path)
         .busy_timeout(Duration::from_secs(5))
@@ -162,13 +179,15 @@ async fn open_file(path: &Path, access: Access) -> StoreResult<(SqlitePool, Sqli
         .pragma("wal_autocheckpoint", "20000")
         // Rows wait for their reader instead of the connection's thread for every fifty of them.
         .row_buffer_size(4_096)
-        // Readers drop their caches at every commit of the writer; mapped pages need not be read again.
-        .pragma("mmap_size", "1073741824")
-        .pragma("cache_size", "-32768")
         .pragma("temp_store", "MEMORY");
+    let cache = |kib: u32| format!("-{kib}");
     let fail = |e: sqlx::Error| StoreError::Open(format!("{} cannot be opened: {e}", path.display()));
     let writer_options = match access {
-        Access::Own => base.clone().create_if_missing(true).journal_mode(SqliteJournalMode::Wal),
+        Access::Own => base
+            .clone()
+            .pragma("cache_size", cache(memory.writer_kib))
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal),
         Access::Look => base.clone().read_only(true),
         Access::Beside => base.clone(),
     };
@@ -183,7 +202,7 @@ async fn open_file(path: &Path, access: Access) -> StoreResult<(SqlitePool, Sqli
         .max_connections(4)
         .idle_timeout(None)
         .max_lifetime(None)
-        .connect_with(base.read_only(true))
+        .connect_with(base.pragma("cache_size", cache(memory.reader_kib)).read_only(true))
         .await
         .map_err(fail)?;
     Ok((writer, readers))

@@ -1,6 +1,6 @@
 //! Deriving: what a batch reads before it decides, and the one commit that writes what it decided.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -184,18 +184,30 @@ async fn write_profiles(tx: &mut Transaction<'_, Sqlite>, commit: &Commit, befor
     Ok(n_text)
 }
 
+/// While SQLite writes some of them, the next ones are put into words.
 async fn write_events(tx: &mut Transaction<'_, Sqlite>, events: &[(i64, Event)]) -> StoreResult<()> {
-    for some in events.chunks(EVENTS_PER_STATEMENT) {
-        let columns = "(position, id, key, body_hash, customer, arrived_as, name, known_at, fact)";
-        let mut statement = QueryBuilder::new(format!("INSERT INTO events {columns} "));
-        statement.push_values(some, |mut row, (position, event)| {
-            let (fact, customer) = (&event.fact, event.customer.map(|c| c.as_bytes().to_vec()));
-            row.push_bind(*position).push_bind(&event.id.as_bytes()[..]).push_bind(fact.dedupe_key().to_vec());
-            row.push_bind(fact.body_hash().to_vec()).push_bind(customer.clone()).push_bind(customer);
-            row.push_bind(&*fact.name).push_bind(fact.known_at.as_micros()).push_bind(json(fact));
-        });
+    let columns = "(position, id, key, body_hash, customer, arrived_as, name, known_at, fact)";
+    let mut in_words = events.chunks(EVENTS_PER_STATEMENT).map(|some| {
+        let row = |(position, event): &(i64, Event)| {
+            let fact = &event.fact;
+            let hashes = (fact.dedupe_key().to_vec(), fact.body_hash().to_vec());
+            let customer = event.customer.map(|c| c.as_bytes().to_vec());
+            (*position, event.id.as_bytes().to_vec(), hashes, customer, fact.name.clone(), fact.known_at, json(fact))
+        };
+        some.iter().map(row).collect::<Vec<_>>()
+    });
+    let mut next = in_words.next();
+    while let Some(some) = next {
         let whole = some.len() == EVENTS_PER_STATEMENT;
-        statement.build().persistent(whole).execute(&mut **tx).await?;
+        let mut statement = QueryBuilder::new(format!("INSERT INTO events {columns} "));
+        statement.push_values(some, |mut row, (position, id, (key, body), customer, name, known_at, fact)| {
+            row.push_bind(position).push_bind(id).push_bind(key).push_bind(body).push_bind(customer.clone());
+            row.push_bind(customer).push_bind(name).push_bind(known_at.as_micros()).push_bind(fact);
+        });
+        let written = statement.build().persistent(whole).execute(&mut **tx);
+        let done;
+        (done, next) = tokio::join!(written, async { in_words.next() });
+        done?;
     }
     Ok(())
 }
@@ -203,37 +215,72 @@ async fn write_events(tx: &mut Transaction<'_, Sqlite>, events: &[(i64, Event)])
 /// Profiles are large: they are bound as they are, many to a statement, instead of being taken out of one JSON list.
 async fn write_customers(tx: &mut Transaction<'_, Sqlite>, customers: &[CustomerState]) -> StoreResult<Vec<usize>> {
     let mut n_text = Vec::with_capacity(customers.len());
-    for some in customers.chunks(CUSTOMERS_PER_STATEMENT) {
+    let mut in_words = customers.chunks(CUSTOMERS_PER_STATEMENT).map(|some| {
+        let row = |c: &CustomerState| (c.customer.as_bytes().to_vec(), c.created_at, json(&c.profile));
+        some.iter().map(row).collect::<Vec<_>>()
+    });
+    let mut next = in_words.next();
+    while let Some(some) = next {
+        let whole = some.len() == CUSTOMERS_PER_STATEMENT;
         let mut statement = QueryBuilder::new("INSERT INTO customers (id, created_at, profile) ");
-        statement.push_values(some, |mut row, c| {
-            let profile = json(&c.profile);
+        statement.push_values(some, |mut row, (id, created_at, profile)| {
             n_text.push(profile.len());
-            row.push_bind(&c.customer.as_bytes()[..]).push_bind(c.created_at.as_micros()).push_bind(profile);
+            row.push_bind(id).push_bind(created_at.as_micros()).push_bind(profile);
         });
         statement.push(" ON CONFLICT (id) DO UPDATE SET profile = excluded.profile");
-        let whole = some.len() == CUSTOMERS_PER_STATEMENT;
-        statement.build().persistent(whole).execute(&mut **tx).await?;
+        let written = statement.build().persistent(whole).execute(&mut **tx);
+        let done;
+        (done, next) = tokio::join!(written, async { in_words.next() });
+        done?;
     }
     Ok(n_text)
 }
 
 /// Scores change with every day; memberships seldom do, and are left alone where they stand as they are.
 async fn write_judgements(tx: &mut Transaction<'_, Sqlite>, commit: &Commit, before: &Before) -> StoreResult<()> {
-    let row = |c: &&CustomerState| json(&(hex(c.customer.as_bytes()), &c.scores, &c.segments));
-    let list = |rows: Vec<String>| format!("[{}]", rows.join(","));
     let judged: Vec<&CustomerState> = commit.customers.iter().chain(&commit.judged).collect();
-    let moved: Vec<&CustomerState> = judged.iter().copied().filter(|c| !before.same_segments(c)).collect();
-    if !judged.is_empty() {
-        let rows = list(judged.iter().map(row).collect());
-        sqlx::query(sql!("save_judgements")).bind(rows).execute(&mut **tx).await?;
+    let unsure: Vec<&CustomerState> = judged.iter().copied().filter(|c| !before.same_segments(c)).collect();
+    let stand = stored_segments(tx, &unsure).await?;
+    for some in judged.chunks(CUSTOMERS_PER_STATEMENT) {
+        let mut statement = QueryBuilder::new("INSERT INTO judgements (customer, scores, segments) ");
+        statement.push_values(some, |mut row, c| {
+            row.push_bind(&c.customer.as_bytes()[..]).push_bind(json(&c.scores)).push_bind(json(&c.segments));
+        });
+        statement.push(" ON CONFLICT (customer) DO UPDATE SET scores = excluded.scores, segments = excluded.segments");
+        let whole = some.len() == CUSTOMERS_PER_STATEMENT;
+        statement.build().persistent(whole).execute(&mut **tx).await?;
     }
-    if !moved.is_empty() {
-        let rows = list(moved.iter().map(row).collect());
-        for statement in [sql!("clear_members"), sql!("save_members")] {
-            sqlx::query(statement).bind(&rows).execute(&mut **tx).await?;
-        }
+    let id = |c: &CustomerState| hex(c.customer.as_bytes());
+    let moved = unsure.into_iter().filter(|c| stand.get(&c.customer).is_none_or(|segments| *segments != *c.segments));
+    let moved: Vec<&CustomerState> = moved.collect();
+    let leaves: Vec<String> = moved.iter().filter(|c| stand.contains_key(&c.customer)).map(|c| id(c)).collect();
+    if !leaves.is_empty() {
+        sqlx::query(sql!("clear_members")).bind(json(&leaves)).execute(&mut **tx).await?;
+    }
+    let of = |c: &CustomerState| {
+        let id = id(c);
+        let names: Vec<_> =
+            c.segments.iter().filter(|(_, is)| **is).map(|(name, _)| (name.clone(), id.clone())).collect();
+        names
+    };
+    let members: Vec<(String, String)> = moved.iter().flat_map(|c| of(c)).collect();
+    if !members.is_empty() {
+        sqlx::query(sql!("save_members")).bind(json(&members)).execute(&mut **tx).await?;
     }
     Ok(())
+}
+
+/// The memberships of these customers as they stand in the file; of those who have any judgement.
+async fn stored_segments(
+    tx: &mut Transaction<'_, Sqlite>,
+    customers: &[&CustomerState],
+) -> StoreResult<HashMap<CustomerId, BTreeMap<String, bool>>> {
+    if customers.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let ids = hexes(customers.iter().map(|c| c.customer.as_bytes()));
+    let rows = sqlx::query(sql!("segments_of")).bind(ids).fetch_all(&mut **tx).await?;
+    rows.iter().map(|row| Ok((CustomerId::from_bytes(bytes(row, "customer")?), from_json(row, "segments")?))).collect()
 }
 
 async fn write_decisions(tx: &mut Transaction<'_, Sqlite>, commit: &Commit) -> StoreResult<()> {

@@ -7,14 +7,13 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use super::ledger::delivery;
-use super::profiles::state;
 use super::{SqliteStore, bytes, from_json, optional_bytes, sql, timestamp};
 use crate::domain::clock::Timestamp;
 use crate::domain::delivery::{Delivery, DeliveryState, Firing};
 use crate::domain::event::Event;
 use crate::domain::id::{CustomerId, DeliveryId, EventId, FiringId, SignalId};
 use crate::domain::segment::{Signal, Transition};
-use crate::stores::{Attempt, CustomerState, DeliveryFilter, LedgerCount, ReadStore, StoreResult, Task};
+use crate::stores::{Attempt, DeliveryFilter, LedgerCount, ReadStore, StoreResult, Task};
 
 #[async_trait]
 impl ReadStore for SqliteStore {
@@ -40,17 +39,7 @@ impl ReadStore for SqliteStore {
 
     async fn firing(&self, id: FiringId) -> StoreResult<Option<Firing>> {
         let query = sqlx::query("SELECT * FROM firings WHERE id = $1").bind(&id.as_bytes()[..]);
-        let Some(row) = query.fetch_optional(&self.readers).await? else { return Ok(None) };
-        Ok(Some(Firing {
-            id,
-            rule: row.try_get("rule")?,
-            rule_version: row.try_get("rule_version")?,
-            customer: CustomerId::from_bytes(bytes(&row, "customer")?),
-            occasion: row.try_get("occasion")?,
-            at: timestamp(&row, "at")?,
-            held_out: row.try_get("held_out")?,
-            trace: from_json(&row, "trace")?,
-        }))
+        query.fetch_optional(&self.readers).await?.as_ref().map(firing).transpose()
     }
 
     async fn list_deliveries(&self, filter: &DeliveryFilter) -> StoreResult<Vec<Delivery>> {
@@ -58,6 +47,10 @@ impl ReadStore for SqliteStore {
             .bind(filter.state.map(DeliveryState::as_str))
             .bind(&filter.rule)
             .bind(filter.customer.map(|c| c.as_bytes().to_vec()))
+            .bind(&filter.channel)
+            .bind(filter.since.map(Timestamp::as_micros))
+            .bind(filter.until.map(Timestamp::as_micros))
+            .bind(filter.after.map(|d| d.as_bytes().to_vec()))
             .bind(filter.limit)
             .fetch_all(&self.readers)
             .await?;
@@ -109,18 +102,7 @@ impl ReadStore for SqliteStore {
         let query =
             sqlx::query("SELECT * FROM tasks WHERE done_at IS NULL ORDER BY created_at DESC, delivery LIMIT $1");
         let rows = query.bind(max).fetch_all(&self.readers).await?;
-        rows.iter()
-            .map(|row| {
-                Ok(Task {
-                    delivery: DeliveryId::from_bytes(bytes(row, "delivery")?),
-                    customer: CustomerId::from_bytes(bytes(row, "customer")?),
-                    rule: row.try_get("rule")?,
-                    title: row.try_get("title")?,
-                    details: from_json(row, "details")?,
-                    created_at: timestamp(row, "created_at")?,
-                })
-            })
-            .collect()
+        rows.iter().map(task).collect()
     }
 
     async fn event_counts(&self) -> StoreResult<BTreeMap<String, u64>> {
@@ -128,20 +110,15 @@ impl ReadStore for SqliteStore {
             sqlx::query_as("SELECT name, count(*) FROM events GROUP BY name").fetch_all(&self.readers).await?;
         Ok(rows.into_iter().map(|(name, n)| (name, n.cast_unsigned())).collect())
     }
-
-    async fn find_customers(&self, text: Option<&str>, max: u32) -> StoreResult<Vec<CustomerState>> {
-        let query = sqlx::query(sql!("find_customers")).bind(text).bind(max);
-        query.fetch_all(&self.readers).await?.iter().map(state).collect()
-    }
 }
 
-fn event(row: &SqliteRow) -> StoreResult<(i64, Event)> {
+pub(super) fn event(row: &SqliteRow) -> StoreResult<(i64, Event)> {
     let id = EventId::from_bytes(bytes(row, "id")?);
     let customer = optional_bytes(row, "customer")?.map(CustomerId::from_bytes);
     Ok((row.try_get("position")?, Event { id, customer, fact: from_json(row, "fact")? }))
 }
 
-fn signal(row: &SqliteRow) -> StoreResult<Signal> {
+pub(super) fn signal(row: &SqliteRow) -> StoreResult<Signal> {
     let entered = row.try_get::<&str, _>("transition")? == Transition::Entered.as_str();
     Ok(Signal {
         id: SignalId::from_bytes(bytes(row, "id")?),
@@ -150,5 +127,29 @@ fn signal(row: &SqliteRow) -> StoreResult<Signal> {
         transition: if entered { Transition::Entered } else { Transition::Left },
         at: timestamp(row, "at")?,
         cause: optional_bytes(row, "cause")?.map(EventId::from_bytes),
+    })
+}
+
+pub(super) fn firing(row: &SqliteRow) -> StoreResult<Firing> {
+    Ok(Firing {
+        id: FiringId::from_bytes(bytes(row, "id")?),
+        rule: row.try_get("rule")?,
+        rule_version: row.try_get("rule_version")?,
+        customer: CustomerId::from_bytes(bytes(row, "customer")?),
+        occasion: row.try_get("occasion")?,
+        at: timestamp(row, "at")?,
+        held_out: row.try_get("held_out")?,
+        trace: from_json(row, "trace")?,
+    })
+}
+
+pub(super) fn task(row: &SqliteRow) -> StoreResult<Task> {
+    Ok(Task {
+        delivery: DeliveryId::from_bytes(bytes(row, "delivery")?),
+        customer: CustomerId::from_bytes(bytes(row, "customer")?),
+        rule: row.try_get("rule")?,
+        title: row.try_get("title")?,
+        details: from_json(row, "details")?,
+        created_at: timestamp(row, "created_at")?,
     })
 }

@@ -19,16 +19,9 @@ fn part(mail: &Mail, kind: &str) -> String {
     let mut rest = part.as_bytes();
     while let Some((&byte, behind)) = rest.split_first() {
         let pair = (byte == b'=').then(|| behind.get(..2)).flatten().and_then(|hex| std::str::from_utf8(hex).ok());
-        match pair.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
-            Some(decoded) => {
-                bytes.push(decoded);
-                rest = &behind[2..];
-            }
-            None => {
-                bytes.push(byte);
-                rest = behind;
-            }
-        }
+        let decoded = pair.and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        bytes.push(decoded.unwrap_or(byte));
+        rest = if decoded.is_some() { &behind[2..] } else { behind };
     }
     String::from_utf8(bytes).unwrap()
 }
@@ -69,8 +62,8 @@ async fn hostile_fields_reach_mail_webhook_and_terminal_as_mere_text() {
     assert!(text.contains("{{7*7}}") && !text.contains("49") && !text.contains('\u{1b}'), "{text:?}");
     assert!(html.contains("{{7*7}}") && html.contains("&lt;script&gt;") && !html.contains("<script"), "{html:?}");
 
-    let received = until("the webhook", async || receiver.received().pop()).await;
-    let body: Value = serde_json::from_slice(&received.body).unwrap();
+    let webhook = until("the webhook", async || receiver.received().pop()).await;
+    let body: Value = serde_json::from_slice(&webhook.body).unwrap();
     assert_eq!(body["data"]["properties"], json!({ "name": NAME, "formula": "=cmd|' /C calc'!A0" }));
 
     daemon.tasks(1).await;

@@ -77,8 +77,8 @@ async fn nobodys_last_order_lies_in_1970_or_2100() {
     let years = ["1970-01-01T00:00:00Z", "2100-01-01T00:00:00Z", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"];
     let good = ["2019-05-05T10:00:00Z", &tomorrow];
 
-    let rows: String = years.iter().chain(&good).map(|at| format!("{at},csv\n")).collect();
-    std::fs::write(installation.path("orders.csv"), format!("day,who\n{rows}")).unwrap();
+    let rows: Vec<String> = years.iter().chain(&good).map(|at| format!("{at},csv")).collect();
+    std::fs::write(installation.path("orders.csv"), format!("day,who\n{}\n", rows.join("\n"))).unwrap();
     let lines = years.iter().chain(&good).map(|at| {
         format!(r#"{{"type":"track","userId":"jsonl","event":"Order Completed","timestamp":"{at}"}}"#) + "\n"
     });

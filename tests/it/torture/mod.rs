@@ -35,6 +35,7 @@ const N_CONNECTIONS: usize = 8;
 
 /// What came of it.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_field_names, reason = "all of them are counts")]
 struct Counts {
     n_events: usize,
     n_acknowledged: usize,

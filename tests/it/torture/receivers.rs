@@ -57,10 +57,10 @@ impl Receiver {
         Receiver::start(seed, |tcp, seen| serve_webhooks(tcp, &seen))
     }
 
-    fn start(seed: u64, serve: fn(TcpStream, Arc<Seen>) -> io::Result<()>) -> Self {
+    fn start(draw_from: u64, serve: fn(TcpStream, Arc<Seen>) -> io::Result<()>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let seen = Arc::new(Seen { seed, ..Seen::default() });
+        let seen = Arc::new(Seen { seed: draw_from, ..Seen::default() });
         let all = seen.clone();
         std::thread::spawn(move || {
             for tcp in listener.incoming().map_while(Result::ok) {

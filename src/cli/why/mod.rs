@@ -9,20 +9,25 @@ use std::sync::Arc;
 use clap::Args;
 use serde_json::{Value, json};
 
+use self::admission::{Contact, permission};
 use super::customers::plain;
 use super::deliveries::{in_json, load};
 use super::output::print_json;
+use super::past::fits_at;
 use super::{Ended, Listing, local, look};
 use crate::config::Config;
-use crate::domain::clock::Timestamp;
-use crate::domain::consent::MessageClass;
+use crate::daemon::read_written;
 use crate::domain::delivery::{Delivery, Firing};
 use crate::domain::event::Event;
 use crate::domain::id::{DeliveryId, EventId, SignalId};
 use crate::domain::profile::Profile;
 use crate::domain::score::{Score, ScoreKind, Scores};
-use crate::models::{CustomerFacts, Fitted, all};
+use crate::models::CustomerFacts;
+use crate::pipeline::texts::rule_text;
+use crate::rules::{Condition, Rule, condition};
 use crate::stores::{Attempt, Store};
+
+mod admission;
 
 /// Explain a delivery: the rule and what its condition saw, the scores and their reasons, consent, what became of it, and
 /// the events behind it.
@@ -42,7 +47,7 @@ impl Why {
         if self.listing.json {
             print_json(&answer.json());
         } else {
-            print!("{}", answer.text(&config)?);
+            println!("{}", answer.text(&config)?.trim_end());
         }
         Ok(Ended::Well)
     }
@@ -57,6 +62,11 @@ pub(super) struct Answer {
     profile: Profile,
     scores: Scores,
     events: Vec<Event>,
+    /// What the rule asked; `None` when that version's text was never kept.
+    condition: Option<Condition>,
+    /// The rule as it is written now.
+    rule_now: Option<Arc<Rule>>,
+    contact: Contact,
 }
 
 impl Answer {
@@ -71,18 +81,38 @@ impl Answer {
         let facts = CustomerFacts::of(delivery.customer, &profile, &business);
         let scores = fits.iter().map(|fit| (fit.kind(), fit.score(&facts, firing.at, &business))).collect();
         let occasion = occasion(store, &firing, &events, config).await?;
-        Ok(Answer { attempts: store.attempts_of(id).await?, delivery, firing, occasion, profile, scores, events })
+        let rule_now = read_written(config, None).book.rule(&firing.rule).cloned();
+        let unchanged = rule_now.as_ref().filter(|rule| rule.version == firing.rule_version);
+        let condition = match rule_text(store, &firing.rule, &firing.rule_version).await? {
+            Some(text) => condition(&text, "when"),
+            None => unchanged.and_then(|rule| rule.condition()),
+        };
+        let contact = Contact::of(&delivery, &profile, store, config).await?;
+        let attempts = store.attempts_of(id).await?;
+        Ok(Answer { delivery, firing, attempts, occasion, profile, scores, events, condition, rule_now, contact })
+    }
+
+    /// Whether the file says today what it said then.
+    fn is_unchanged(&self) -> bool {
+        self.rule_now.as_ref().is_some_and(|rule| rule.version == self.firing.rule_version)
     }
 
     fn json(&self) -> Value {
         json!({
             "delivery": in_json(&self.delivery, &self.attempts),
-            "rule": { "id": self.firing.rule, "version": self.firing.rule_version },
+            "rule": {
+                "id": self.firing.rule, "version": self.firing.rule_version,
+                "condition": self.condition.as_ref().map(|c| &c.text),
+                "version_now": self.rule_now.as_ref().map(|rule| &rule.version), "unchanged": self.is_unchanged(),
+            },
             "occasion": { "id": self.firing.occasion, "means": self.occasion },
             "decided_at": self.firing.at.to_string(),
             "condition_saw": self.firing.trace,
             "scores": self.scores,
             "consent": self.profile.consent,
+            "suppressed": self.profile.suppression.as_ref().is_some_and(|s| s.active),
+            "contact": self.contact.json(),
+            "held_out": self.firing.held_out,
             "events": self.events.iter().take(10).collect::<Vec<_>>(),
             "n_events": self.events.len(),
         })
@@ -107,6 +137,7 @@ impl Answer {
         writeln!(out, "  rule       {}, version {}", self.firing.rule, self.firing.rule_version)?;
         writeln!(out, "  at         {}", local(self.firing.at, config))?;
         writeln!(out, "  occasion   {}", self.occasion)?;
+        self.rule(&mut out)?;
         writeln!(out, "  the rule saw")?;
         for seen in &self.firing.trace {
             writeln!(out, "    {:<36} {}", seen.what, shown(&seen.value))?;
@@ -118,7 +149,13 @@ impl Answer {
         }
 
         writeln!(out, "\nWhy it might go")?;
-        self.admission(&mut out, config)?;
+        if let Some(class) = permission(&mut out, d, &self.profile, config)? {
+            self.contact.text(&mut out, class, config)?;
+        }
+        let share = self.rule_now.as_ref().filter(|_| self.is_unchanged()).map(|rule| rule.card.holdout * 100.0);
+        let share = share.map_or_else(String::new, |share| format!(" ({share:.0} % of all)"));
+        writeln!(out, "  holdout    not in the rule's control group{share}")?;
+        writeln!(out, "  of use     until {}", local(d.expires_at, config))?;
 
         writeln!(out, "\nWhat became of it")?;
         for a in &self.attempts {
@@ -139,44 +176,28 @@ impl Answer {
         }
         Ok(out)
     }
-
-    fn admission(&self, out: &mut String, config: &Config) -> std::fmt::Result {
-        let d = &self.delivery;
-        match d.class {
-            None => writeln!(out, "  a {} reaches nobody outside; it needs no consent", d.action.channel())?,
-            Some(class) => {
-                let topic = d.topic.as_deref().map_or(String::new(), |t| format!(", topic {t}"));
-                writeln!(out, "  class      {}{topic}", class.as_str())?;
-                if class == MessageClass::Marketing {
-                    for (key, word) in &self.profile.consent {
-                        let said = if word.given { "given" } else { "withdrawn" };
-                        writeln!(
-                            out,
-                            "  consent    {key}: {said} {} by {}",
-                            local(word.stamp.0, config),
-                            word.stamp.1
-                        )?;
-                    }
-                } else {
-                    writeln!(out, "  consent    not needed for this class")?;
-                }
-                let active = self.profile.suppression.as_ref().filter(|s| s.active);
-                writeln!(out, "  suppressed {}", active.map_or("no", |s| s.reason.as_str()))?;
-            }
-        }
-        writeln!(out, "  of use     until {}", local(d.expires_at, config))
-    }
 }
 
-pub(super) async fn fits_at(store: &dyn Store, config: &Config, at: Timestamp) -> anyhow::Result<Vec<Arc<dyn Fitted>>> {
-    let models = all(&config.models);
-    let mut fits: Vec<Arc<dyn Fitted>> = Vec::new();
-    for stored in store.models_at(at).await? {
-        if let Some(model) = models.iter().find(|m| m.kind().as_str() == stored.kind) {
-            fits.push(Arc::from(model.load(&stored.fitted).map_err(anyhow::Error::msg)?));
+impl Answer {
+    /// What the rule asked, in the words that it was asked in.
+    fn rule(&self, out: &mut String) -> std::fmt::Result {
+        if let Some(condition) = &self.condition {
+            writeln!(out, "  the rule asked, from line {} on", condition.line)?;
+            for line in condition.text.lines() {
+                writeln!(out, "    {line}")?;
+            }
+        }
+        match (&self.rule_now, &self.condition) {
+            (Some(_), _) if self.is_unchanged() => Ok(()),
+            (now, kept) => {
+                let now = now
+                    .as_ref()
+                    .map_or_else(|| "is gone or broken".to_owned(), |rule| format!("is version {} now", rule.version));
+                let then = if kept.is_some() { "" } else { ", and the text of then was not kept" };
+                writeln!(out, "  the file has changed since: it {now}{then}")
+            }
         }
     }
-    Ok(fits)
 }
 
 /// What an occasion means, for people.
@@ -206,7 +227,7 @@ async fn occasion(store: &dyn Store, firing: &Firing, events: &[Event], config: 
     })
 }
 
-fn shown(value: &Value) -> String {
+pub(super) fn shown(value: &Value) -> String {
     match value {
         Value::Null => "nothing".to_owned(),
         Value::Number(n) if n.is_f64() => format!("{:.4}", n.as_f64().unwrap_or_default()),

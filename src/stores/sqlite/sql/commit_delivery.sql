@@ -1,1 +1,0 @@
-UPDATE deliveries SET state = 'committing' WHERE id = $1 AND state = 'leased'
