@@ -111,7 +111,7 @@ impl Rebuild {
                 (0, _) => println!("{events} events derived again: everything is as it is stored"),
                 (n, true) => println!("{events} events derived again: {} differences, now as derived", grouped(n)),
                 (n, false) => {
-                    println!("{events} events derived again: {} differences; nothing was changed", grouped(n))
+                    println!("{events} events derived again: {} differences; nothing was changed", grouped(n));
                 }
             }
         }

@@ -40,13 +40,12 @@ pub(super) async fn replay(config: &Config, filter: QuarantineFilter, file: Opti
     let business = config.business.business().map_err(anyhow::Error::msg)?;
     let files = SqliteFiles::open(&config.store.path, Access::Beside).await?;
     let mut report = Report::default();
-    let sources: Vec<String> = match &filter.source {
-        Some(source) => vec![source.clone()],
-        None => {
-            let mut all: Vec<String> = files.log.quarantine_counts().await?.into_iter().map(|(s, ..)| s).collect();
-            all.dedup();
-            all
-        }
+    let sources: Vec<String> = if let Some(source) = &filter.source {
+        vec![source.clone()]
+    } else {
+        let mut all: Vec<String> = files.log.quarantine_counts().await?.into_iter().map(|(s, ..)| s).collect();
+        all.dedup();
+        all
     };
     for name in sources {
         let filter = QuarantineFilter { source: Some(name.clone()), max: PAGE, ..filter.clone() };

@@ -11,7 +11,7 @@ use super::{Ended, Listing, local, look};
 use crate::domain::id::DeliveryId;
 use crate::stores::listing::{ListStore, TaskFilter};
 use crate::stores::sqlite::{Access, SqliteFiles};
-use crate::stores::{OperatorStore, ReadStore, Task};
+use crate::stores::{OperatorStore, Task};
 
 /// Look at the tasks that rules opened for people, and say which are done.
 #[derive(Debug, Args)]

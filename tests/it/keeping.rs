@@ -187,10 +187,10 @@ async fn a_running_daemon_takes_up_what_an_operator_states_beside_it() {
     assert_eq!(rest["merges"].as_array().unwrap().len(), 1, "{rest}");
     // A task is taken off the list and put back, all beside the daemon.
     let tasks = well_json(&folder, &["tasks", "list", "--json"]);
-    let task = tasks[0]["delivery"].as_str().unwrap();
+    let task = tasks["items"][0]["delivery"].as_str().unwrap();
     well(&folder, &["tasks", "done", task]);
     assert!(wrong(&folder, &["tasks", "done", task]).contains("there is no open task"));
-    assert_eq!(well_json(&folder, &["tasks", "list", "--json"]).as_array().unwrap().len(), 1);
+    assert_eq!(well_json(&folder, &["tasks", "list", "--json"])["items"].as_array().unwrap().len(), 1);
     well(&folder, &["tasks", "reopen", task]);
     assert_eq!(well_json(&folder, &["tasks", "list", "--json"]), tasks);
 }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use rekindle::stores::sqlite::{Access, SqliteFiles};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection, Executor};
 use tempfile::TempDir;
@@ -116,4 +117,24 @@ async fn data_of_a_newer_version_are_refused_and_left_as_they_are() {
         log.contains("was written by a newer rekindle (migration 9000 is unknown to this one); use that version"),
         "{log}"
     );
+}
+
+#[tokio::test]
+async fn a_second_owner_is_kept_out() {
+    let dir = TempDir::new().unwrap();
+    let files = SqliteFiles::open(dir.path(), Access::Own).await.unwrap();
+    let error = SqliteFiles::open(dir.path(), Access::Own).await.unwrap_err().to_string();
+    assert!(error.contains("another rekindle is running"), "{error}");
+    SqliteFiles::open(dir.path(), Access::Look).await.unwrap();
+    files.close().await;
+    SqliteFiles::open(dir.path(), Access::Own).await.unwrap();
+    // Not made by us, or by a later us.
+    let empty = TempDir::new().unwrap();
+    let error = SqliteFiles::open(empty.path(), Access::Look).await.unwrap_err().to_string();
+    assert!(error.contains("there is no rekindle data"), "{error}");
+    assert!(all_gone(&empty), "looking must not make files");
+}
+
+fn all_gone(dir: &TempDir) -> bool {
+    std::fs::read_dir(dir.path()).unwrap().next().is_none()
 }

@@ -38,6 +38,7 @@ mod shop;
 mod signals;
 mod sim;
 mod store_conformance;
+mod store_listings;
 mod syncs;
 mod systemd;
 mod torture;

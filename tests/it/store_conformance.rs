@@ -13,7 +13,6 @@ use rekindle::domain::event::{Event, Fact};
 use rekindle::domain::id::CustomerId;
 use rekindle::domain::quarantine::Quarantined;
 use rekindle::domain::segment::{Signal, Transition};
-use rekindle::stores::listing::{CustomerFilter, EventFilter, FiringFilter, ListStore, SignalFilter};
 use rekindle::stores::sqlite::{Access, SqliteFiles};
 use rekindle::stores::{
     Append, Commit, CustomerState, DeliveryFilter, Log, Merge, Move, Refused, Separation, Split, Store, StoreError,
@@ -29,6 +28,13 @@ pub(crate) struct Memory {
     pub(crate) log: Arc<dyn Log>,
     pub(crate) store: Arc<dyn Store>,
     kept: Option<(SqliteFiles, TempDir)>,
+}
+
+impl Memory {
+    /// Of those that are files.
+    pub(crate) fn files(&self) -> &SqliteFiles {
+        &self.kept.as_ref().expect("asked of stores in files only").0
+    }
 }
 
 pub(crate) async fn sqlite() -> Memory {
@@ -66,11 +72,11 @@ every_store!(
     refusals_count_occasions_not_evaluations,
 );
 
-fn at(second: i64) -> Timestamp {
+pub(crate) fn at(second: i64) -> Timestamp {
     Timestamp::from_micros(1_780_000_000_000_000 + second * 1_000_000)
 }
 
-fn fact(n: i64) -> Fact {
+pub(crate) fn fact(n: i64) -> Fact {
     Fact {
         source: "test".to_owned(),
         message_id: n.to_string(),
@@ -86,7 +92,7 @@ fn fact(n: i64) -> Fact {
     }
 }
 
-fn customer(n: i64) -> CustomerState {
+pub(crate) fn customer(n: i64) -> CustomerState {
     CustomerState {
         customer: CustomerId::derive(at(n), &[b"customer"]),
         created_at: at(n),
@@ -96,7 +102,7 @@ fn customer(n: i64) -> CustomerState {
     }
 }
 
-fn decided(who: CustomerId, rule: &str, occasion: &str, second: i64) -> Commit {
+pub(crate) fn decided(who: CustomerId, rule: &str, occasion: &str, second: i64) -> Commit {
     let now = at(second);
     let firing = Firing {
         id: Firing::id_of(rule, who, occasion, now),
@@ -440,69 +446,4 @@ async fn refusals_count_occasions_not_evaluations(memory: Memory) {
     }
     let counted = memory.store.refusals_of(ana).await.unwrap();
     assert_eq!(counted, [("rule".to_owned(), 0, "no_consent".to_owned(), 2, at(3))]);
-}
-
-#[tokio::test]
-async fn a_second_owner_is_kept_out() {
-    let dir = TempDir::new().unwrap();
-    let files = SqliteFiles::open(dir.path(), Access::Own).await.unwrap();
-    let error = SqliteFiles::open(dir.path(), Access::Own).await.unwrap_err().to_string();
-    assert!(error.contains("another rekindle is running"), "{error}");
-    SqliteFiles::open(dir.path(), Access::Look).await.unwrap();
-    files.close().await;
-    SqliteFiles::open(dir.path(), Access::Own).await.unwrap();
-    // Not made by us, or by a later us.
-    let empty = TempDir::new().unwrap();
-    let error = SqliteFiles::open(empty.path(), Access::Look).await.unwrap_err().to_string();
-    assert!(error.contains("there is no rekindle data"), "{error}");
-    assert!(all_gone(&empty), "looking must not make files");
-}
-
-fn all_gone(dir: &TempDir) -> bool {
-    std::fs::read_dir(dir.path()).unwrap().next().is_none()
-}
-
-/// Only people look at listings: no other store needs them.
-#[tokio::test]
-async fn a_listing_is_newest_first_and_goes_on_behind_the_row_that_is_named() {
-    let memory = sqlite().await;
-    let ana = customer(1);
-    let mut commit = Commit { customers: vec![ana.clone(), customer(2)], ..Commit::default() };
-    for n in 0..6 {
-        let file = |fact: Fact| Event { id: Event::id_of(&fact), customer: Some(ana.customer), fact };
-        commit.events.push((n + 1, file(fact(n))));
-        let cause = Some(commit.events.last().unwrap().1.id);
-        commit.signals.push(Signal::new(ana.customer, "all", Transition::Entered, at(n), cause));
-        // Two at one instant are told apart by their ids.
-        let decided = decided(ana.customer, "r", &format!("tick:{n}"), n / 2);
-        commit.firings.extend(decided.firings);
-        commit.deliveries.extend(decided.deliveries);
-    }
-    memory.store.commit_batch(&commit).await.unwrap();
-    let store = &memory.kept.as_ref().unwrap().0.store;
-
-    let events = |after, limit| EventFilter { customer: Some(ana.customer), after, limit, ..EventFilter::default() };
-    let all = store.list_events(&events(None, 100)).await.unwrap();
-    assert!(all.is_sorted_by(|a, b| a.position > b.position) && all.len() == 6);
-    let rest = store.list_events(&events(Some(all[1].event.id), 100)).await.unwrap();
-    assert_eq!(rest.iter().map(|e| e.position).collect::<Vec<_>>(), [4, 3, 2, 1]);
-    assert_eq!(store.event(all[0].event.id).await.unwrap().unwrap().arrived_as, Some(ana.customer));
-    let early = EventFilter { until: Some(at(2)), limit: 9, ..EventFilter::default() };
-    assert_eq!(store.list_events(&early).await.unwrap().len(), 2);
-
-    let deliveries = |after| DeliveryFilter { after, limit: 100, ..DeliveryFilter::default() };
-    let all = memory.store.list_deliveries(&deliveries(None)).await.unwrap();
-    for (n, delivery) in all.iter().enumerate() {
-        let rest = memory.store.list_deliveries(&deliveries(Some(delivery.id))).await.unwrap();
-        assert_eq!(rest, all[n + 1..], "behind row {n}");
-    }
-    let caused = SignalFilter { cause: commit.signals[2].cause, limit: 9, ..SignalFilter::default() };
-    assert_eq!(store.list_signals(&caused).await.unwrap(), [commit.signals[2].clone()]);
-    let fired = FiringFilter { occasion: Some("tick:3".to_owned()), limit: 9, ..FiringFilter::default() };
-    let fired = store.list_firings(&fired).await.unwrap();
-    assert_eq!(store.deliveries_of(fired[0].id).await.unwrap(), [Delivery::id_of(fired[0].id, 0, at(1))]);
-    let members = CustomerFilter { segment: Some("all".to_owned()), limit: 9, ..CustomerFilter::default() };
-    let members: Vec<_> = store.list_customers(&members).await.unwrap().into_iter().map(|c| c.customer).collect();
-    assert_eq!(members, [customer(2).customer, ana.customer]);
-    assert_eq!(store.segment_sizes().await.unwrap(), [("all".to_owned(), 2)]);
 }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::{Access, open_file};
+use super::{Access, LOG_MEMORY, open_file};
 use crate::stores::{StoreError, StoreResult};
 
 /// One of the two files.
@@ -34,7 +34,7 @@ pub async fn look_through(dir: &Path) -> StoreResult<Vec<FileHealth>> {
     let mut found = Vec::new();
     for (name, migrator) in files {
         let path = dir.join(name);
-        let (pool, _) = open_file(&path, Access::Look).await?;
+        let (pool, _) = open_file(&path, Access::Look, LOG_MEMORY).await?;
         let seen = "SELECT version FROM _sqlx_migrations WHERE success";
         let seen: Vec<i64> = sqlx::query_scalar(seen).fetch_all(&pool).await.map_err(StoreError::from)?;
         let checked = sqlx::query_scalar("PRAGMA quick_check(20)").fetch_all(&pool).await;

@@ -142,8 +142,7 @@ impl Tables {
         }
         for refused in &commit.refusals {
             let key = (refused.rule.clone(), refused.customer, refused.step, refused.reason.to_owned());
-            let fresh =
-                Counted { customer: refused.customer, n: 0, last_at: refused.at, last_occasion: String::new() };
+            let fresh = Counted { customer: refused.customer, n: 0, last_at: refused.at, last_occasion: String::new() };
             let counted = self.refusals.entry(key).or_insert(fresh);
             counted.n += u64::from(counted.last_occasion != refused.occasion);
             counted.last_at = refused.at;

@@ -43,7 +43,8 @@ impl Tables {
     /// What is the joined customer's goes where whoever it belonged to at first leads to now.
     pub(super) fn split(&mut self, split: &Split) {
         let joined = split.joined;
-        let leads: BTreeMap<CustomerId, CustomerId> = split.members.iter().map(|(id, _, today)| (*id, *today)).collect();
+        let leads: BTreeMap<CustomerId, CustomerId> =
+            split.members.iter().map(|(id, _, today)| (*id, *today)).collect();
         for (id, into, _) in &split.members {
             if let Some(row) = self.customers.get_mut(id) {
                 row.merged_into = *into;
