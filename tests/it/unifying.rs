@@ -93,6 +93,29 @@ async fn what_a_rule_set_stays_with_its_customer_when_all_is_derived_in_one_go()
 }
 
 #[tokio::test]
+async fn what_a_rule_set_stays_with_its_customer_when_the_batch_in_which_the_customer_begins_is_still_being_written() {
+    let mut world = World::with_rules(&[]).await;
+    let seen = world.fact("ada", "Product Viewed", json!({}));
+    world.ingest(vec![seen.clone()]).await;
+    let customer = world.customer("ada").await.customer;
+    let mut set = world.fact("ada", names::TRAIT_SET, json!({}));
+    set.identities = vec![Identity::own(customer)];
+    set.traits.insert("vip".to_owned(), json!(true));
+    // On an empty disk: guests fill up the batch that she begins in.
+    let mut facts = vec![seen];
+    for _ in 1..4_000 {
+        let mut guest = world.fact("nobody", "Page Viewed", json!({}));
+        guest.identities.clear();
+        facts.push(guest);
+    }
+    facts.push(set);
+    let again = World::with_rules(&[]).await;
+    again.ingest(facts).await;
+    assert_eq!(again.store().scan_customers(None, None, 10).await.unwrap().len(), 1);
+    assert_eq!(again.customer("ada").await.profile.trait_value("vip"), Some(&json!(true)));
+}
+
+#[tokio::test]
 async fn a_visitor_who_logs_in_within_the_same_second_is_not_written_to_twice() {
     let rule = (
         "hello.rhai",

@@ -178,7 +178,7 @@ impl World {
         self.open_on(&self.log, &self.store, self.strides, life).await
     }
 
-    /// What comes of the same events, in the same order, on an empty disk and in one go.
+    /// What comes of the same events, in the same order, on an empty disk, however they were cut into batches before.
     pub(crate) fn derived_again(&self, facts: Vec<Fact>) -> MemoryStore {
         let (log, store) = (MemoryLog::default(), MemoryStore::default());
         let life = Arc::new(Life::new(self.journal.clone(), Draw::new(self.seed, "again"), BTreeMap::new()));
@@ -186,7 +186,7 @@ impl World {
         runtime.block_on(async {
             store.set_meta("unsubscribe_secret", SECRET).await.unwrap();
             log.append(&Append { facts, ..Append::default() }).await.unwrap();
-            let engine = self.open_on(&log, &store, Strides::default(), &life).await.unwrap();
+            let engine = self.open_on(&log, &store, self.strides, &life).await.unwrap();
             engine.pipeline.derive_all(|_| ()).await.unwrap();
         });
         store

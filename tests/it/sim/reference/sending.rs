@@ -79,7 +79,7 @@ impl Reference<'_> {
     }
 
     pub(super) fn left(&mut self, id: DeliveryId, accepted: bool, answer: &str, now: Timestamp) {
-        let verdict = self.may_leave(id, now);
+        let (verdict, side_by_side) = (self.may_leave(id, now), self.world.side_by_side);
         let fate = self.sending.deliveries.get_mut(&id).unwrap();
         fate.unanswered = answer == "none";
         if accepted {
@@ -87,8 +87,10 @@ impl Reference<'_> {
         }
         let d = &fate.delivery;
         let mut wrong = Vec::new();
-        // What changed between claim and sending is the event's bad luck, not ours.
-        if verdict != Verdict::Yes && fate.at_claim != Verdict::Yes {
+        // What changed between claim and sending is the event's bad luck, not ours. The cap only changes by what we send
+        // ourselves, or when two customers become one meanwhile.
+        let capped = matches!(verdict, Verdict::Wait(_, "frequency cap") | Verdict::Refused("frequency_cap"));
+        if capped && !side_by_side || verdict != Verdict::Yes && fate.at_claim != Verdict::Yes {
             wrong.push(format!("{id} of {} leaves although: {verdict:?}", d.rule));
         }
         if d.state != DeliveryState::Committing {
