@@ -241,7 +241,7 @@ impl<'a> Reference<'a> {
         let expires_at = occasion.at.plus(SignedDuration::from_hours(rule.lateness_hours));
         let (id, name) = (customer.to_string(), &occasion.name);
         let mut contacts = self.sending.contacts(|who| self.today(who) == customer);
-        contacts.extend(expected.contacts.iter().filter(|(who, _)| *who == customer).map(|(_, at)| *at));
+        contacts.extend(expected.contacts.iter().filter(|(who, _)| self.today(*who) == customer).map(|(_, at)| *at));
         let mut admitted = Vec::new();
         let mut to_leave = Vec::new();
         for (n, kind) in (0..).zip(rule.steps) {
