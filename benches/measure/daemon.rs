@@ -183,9 +183,9 @@ fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
         let entry = entry?;
         let target = to.join(entry.file_name());
         if entry.file_type()?.is_dir() {
-            copy(&entry.path(), &target)?
+            copy(&entry.path(), &target)?;
         } else {
-            std::fs::copy(entry.path(), target).map(drop)?
+            std::fs::copy(entry.path(), target).map(drop)?;
         }
     }
     Ok(())

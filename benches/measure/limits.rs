@@ -1,4 +1,4 @@
-//! What is measured against: the same events through SQLite's own C interface, and the disk's sync.
+//! What is measured against: the same events through `SQLite`'s own C interface, and the disk's sync.
 
 use std::io::Write;
 use std::time::{Duration, Instant};

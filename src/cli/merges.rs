@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::beside::{state, statement};
+use super::beside::{TakenUp, state, statement};
 use super::customers::find;
 use super::joined::{Joined, line};
 use super::output::{print_json, table};
@@ -134,7 +134,7 @@ async fn join(one: &str, other: &str, preview: bool, listing: &Listing) -> anyho
     if listing.json {
         let mut value = joined.in_json(&business);
         value["stated"] = json!(taken.is_some());
-        value["carried_out"] = json!(taken.map(|t| t.is_done()));
+        value["carried_out"] = json!(taken.map(TakenUp::is_done));
         print_json(&value);
         return Ok(Ended::Well);
     }
@@ -167,7 +167,7 @@ async fn undo(text: &str, preview: bool, listing: &Listing) -> anyhow::Result<En
                 "net_revenue_minor": s.profile.orders.net_minor(business.currency),
                 "identities": handles(&parted, s.customer),
             })).collect::<Vec<_>>(),
-            "stated": taken.is_some(), "carried_out": taken.map(|t| t.is_done()),
+            "stated": taken.is_some(), "carried_out": taken.map(TakenUp::is_done),
         }));
         return Ok(Ended::Well);
     }

@@ -1,8 +1,6 @@
 //! `rekindle models`: the model cards. What each fit learned, from how many cases, and how a fit without the newest window
 //! did on that window: the answer to "can I believe this score?".
 
-use std::fmt::Write;
-
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
@@ -34,7 +32,7 @@ enum What {
     /// Show the card of one model: its cells, cut-offs and holdout.
     #[command(after_help = "Example:\n  rekindle models show churn_risk")]
     Show {
-        /// tier, churn_risk, lifetime_value or rfm.
+        /// `tier`, `churn_risk`, `lifetime_value` or `rfm`.
         model: String,
         /// The fit that was in use then (RFC 3339) instead of now.
         #[arg(long, value_name = "INSTANT")]
@@ -108,19 +106,14 @@ fn holdout(card: &Value) -> String {
 fn card(card: &Value) -> String {
     let empty = Map::new();
     let card = card.as_object().unwrap_or(&empty);
-    let mut text = fields(card);
-    for (key, value) in card {
-        match value {
-            Value::Object(parts) => {
-                let _ = write!(text, "\n{}\n{}", heading(key), fields(parts));
-            }
-            Value::Array(rows) if rows.iter().all(Value::is_object) => {
-                let _ = write!(text, "\n{}\n{}\n", heading(key), rows_of(rows));
-            }
-            _ => {}
+    let parts = card.iter().filter_map(|(key, value)| match value {
+        Value::Object(parts) => Some(format!("\n{}\n{}", heading(key), fields(parts))),
+        Value::Array(rows) if rows.iter().all(Value::is_object) => {
+            Some(format!("\n{}\n{}\n", heading(key), rows_of(rows)))
         }
-    }
-    text
+        _ => None,
+    });
+    std::iter::once(fields(card)).chain(parts).collect()
 }
 
 fn fields(map: &Map<String, Value>) -> String {
@@ -131,7 +124,7 @@ fn fields(map: &Map<String, Value>) -> String {
     };
     let width = map.keys().map(String::len).max().unwrap_or(0);
     let lines = map.iter().filter(|(_, value)| one_value(value));
-    lines.map(|(key, value)| format!("  {key:width$}  {}\n", cell(value))).collect()
+    lines.fold(String::new(), |text, (key, value)| format!("{text}  {key:width$}  {}\n", cell(value)))
 }
 
 /// What a row is about stands first, then what it says.

@@ -147,7 +147,8 @@ impl Replay {
         let made = self.mapper.facts(group, now);
         let told = rows.iter().map(|(i, _)| {
             let rejected = made.rejected.iter().find(|rejected| rejected.line == *i as u64);
-            (*i, rejected.map_or(Ok(()), |rejected| Err(still(&records[*i], rejected.problem.clone()))))
+            let still_wrong = rejected.map(|rejected| still(&records[*i], rejected.problem.clone()));
+            (*i, still_wrong.map_or(Ok(()), Err))
         });
         let told = told.collect();
         (made.facts, told)

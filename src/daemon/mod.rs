@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::domain::clock::{Business, Clock, ManualClock, Timestamp};
 use crate::domain::diagnostic::{Diagnostic, Severity};
 use crate::domain::rule::Trigger;
+use crate::domain::template::TemplateCards;
 use crate::domain::unsubscribe::UnsubscribeSigner;
 use crate::pipeline::deliver::{Desk, Wait, by_the_clock};
 use crate::pipeline::ingest::Inbox;
@@ -242,7 +243,7 @@ pub fn context_of(config: &Config) -> anyhow::Result<DecisionContext> {
     let business = Arc::new(config.business.business().map_err(anyhow::Error::msg)?);
     Ok(DecisionContext {
         book: Arc::default(),
-        templates: Default::default(),
+        templates: TemplateCards::default(),
         models: Vec::new(),
         policy: config.contact.policy(business.zone.clone()),
         business,

@@ -143,7 +143,9 @@ mod tests {
         #[test]
         fn facts_come_out_of_the_packing_as_they_went_in(all in prop::collection::vec(facts(), 0..20)) {
             let mut packed = PackedFacts::default();
-            all.iter().for_each(|facts| packed.push(facts));
+            for facts in &all {
+                packed.push(facts);
+            }
             prop_assert_eq!(packed.iter().collect::<Vec<_>>(), all);
         }
     }

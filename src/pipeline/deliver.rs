@@ -226,13 +226,10 @@ impl Pipeline {
         let begun = desk.begin(delivery.id, channel.name());
         let now = self.clock.now();
         let about = if now.since(about.read_at) > FRESH { self.read_again(&delivery, desk).await } else { Ok(about) };
-        let About { state, contacts, .. } = match about {
-            Ok(about) => about,
-            Err(_) => {
-                let reason = Some("the customer could not be read".to_owned());
-                let back = settle(&delivery, DeliveryState::Due, None, reason, None, false, now);
-                return desk.settle(delivery.id, back, Some(begun));
-            }
+        let Ok(About { state, contacts, .. }) = about else {
+            let reason = Some("the customer could not be read".to_owned());
+            let back = settle(&delivery, DeliveryState::Due, None, reason, None, false, now);
+            return desk.settle(delivery.id, back, Some(begun));
         };
         let context = self.context();
         let _in_flight = self.metrics.in_flight(channel.name());

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 
 use super::{DecisionContext, Pipeline, PipelineError, PipelineParts, Strides};
 use crate::domain::clock::{Clock, Timestamp};
+use crate::domain::template::TemplateCards;
 use crate::domain::unsubscribe::UnsubscribeSigner;
 use crate::stores::{Append, Commit, Log, LogRecord, Store, StoreResult};
 use crate::telemetry::Metrics;
@@ -59,7 +60,7 @@ pub async fn derive_again(
     let until = from.position().await?;
     let context = DecisionContext {
         book: Arc::default(),
-        templates: Default::default(),
+        templates: TemplateCards::default(),
         models: Vec::new(),
         schedules: Vec::new(),
         ..context

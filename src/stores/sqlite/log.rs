@@ -10,7 +10,7 @@ use crate::domain::id::digest;
 use crate::domain::quarantine::Quarantined;
 use crate::stores::{Append, Log, LogRecord, QuarantineFilter, QuarantineStore, StoreResult};
 
-/// Facts written by one statement. Fewer go through a list in JSON, which is taken apart by SQLite: no statement has to be
+/// Facts written by one statement. Fewer go through a list in JSON, which is taken apart by `SQLite`: no statement has to be
 /// compiled for every number of facts that can gather.
 const FACTS_PER_STATEMENT: usize = 128;
 

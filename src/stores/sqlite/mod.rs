@@ -53,7 +53,7 @@ pub enum Access {
     /// To look, beside a daemon or without one.
     Look,
     /// To write a little, beside a daemon or without one: an operator's statements, a task that is done. Every write is
-    /// short and waits for SQLite's own lock; the files are neither created nor migrated.
+    /// short and waits for `SQLite`'s own lock; the files are neither created nor migrated.
     Beside,
 }
 

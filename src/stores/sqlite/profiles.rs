@@ -186,7 +186,7 @@ async fn write_profiles(tx: &mut Transaction<'_, Sqlite>, commit: &Commit, befor
     Ok(n_text)
 }
 
-/// While SQLite writes some of them, the next ones are put into words.
+/// While `SQLite` writes some of them, the next ones are put into words.
 async fn write_events(tx: &mut Transaction<'_, Sqlite>, events: &[(i64, Event)]) -> StoreResult<()> {
     let columns = "(position, id, key, body_hash, customer, arrived_as, name, known_at, fact)";
     let mut in_words = events.chunks(EVENTS_PER_STATEMENT).map(|some| {
