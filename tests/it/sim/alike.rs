@@ -1,4 +1,4 @@
-//! The same calls, in any order, get the same answers from every store: a generated sequence is made on SQLite and on the
+//! The same calls, in any order, get the same answers from every store: a generated sequence is made on files and on the
 //! maps side by side. What the conformance suite does not name, this still compares.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -214,9 +214,9 @@ async fn answer(memory: &Memory, (what, n, k, t): Call, merged: &Merged) -> Stri
         }
         7 => match merge(n, k, merged) {
             // Decided for the one who is absorbed, in the same commit.
-            Some((a, b)) => {
-                let merges = vec![Merge { absorbed: who(a), survivor: who(b), position: t }];
-                said(store.commit_batch(&Commit { merges, ..decided(a, k, t) }).await)
+            Some((absorbed, survivor)) => {
+                let merge = Merge { absorbed: who(absorbed), survivor: who(survivor), position: t };
+                said(store.commit_batch(&Commit { merges: vec![merge], ..decided(absorbed, k, t) }).await)
             }
             None => String::new(),
         },
@@ -280,7 +280,7 @@ fn said<T: Debug>(answer: StoreResult<T>) -> String {
     }
 }
 
-fn sorted<K: Debug, V: Debug>(map: std::collections::HashMap<K, V>) -> String {
+fn sorted<K: Debug, V: Debug>(map: &std::collections::HashMap<K, V>) -> String {
     let mut lines: Vec<String> = map.iter().map(|entry| format!("{entry:?}")).collect();
     lines.sort();
     lines.join("\n")
@@ -294,17 +294,17 @@ async fn everything(memory: &Memory) -> Vec<String> {
     let own = ids.iter().filter_map(|id| Identity::new(IdentityKind::CustomerId, &id.to_string()));
     let users = (0..CUSTOMERS).filter_map(|n| Identity::new(IdentityKind::UserId, &format!("u{n}")));
     let handles: Vec<Identity> = own.chain(users).collect();
-    all.push(sorted(store.find_identities(&handles).await.unwrap()));
-    all.push(sorted(store.load_customers(&ids).await.unwrap()));
+    all.push(sorted(&store.find_identities(&handles).await.unwrap()));
+    all.push(sorted(&store.load_customers(&ids).await.unwrap()));
     for (who, view) in store.ledger_of(&ids, at(10)).await.unwrap() {
         let last: BTreeMap<_, _> = view.last_firing.into_iter().collect();
         all.push(format!("{who} {last:?} {:?} {:?}", view.occasions, view.contacts));
     }
     let views = all.split_off(5);
     all.push(views.into_iter().collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>().join("\n"));
-    all.push(sorted(store.known_keys(&(0..40).map(|t| fact(1, t).dedupe_key()).collect::<Vec<_>>()).await.unwrap()));
+    all.push(sorted(&store.known_keys(&(0..40).map(|t| fact(1, t).dedupe_key()).collect::<Vec<_>>()).await.unwrap()));
     let (newest, open) = store.ticks_of(&RULES).await.unwrap();
-    all.push(format!("{} {open:?}", sorted(newest)));
+    all.push(format!("{} {open:?}", sorted(&newest)));
     let deliveries = store.list_deliveries(&DeliveryFilter { limit: 100, ..DeliveryFilter::default() }).await.unwrap();
     for delivery in &deliveries {
         all.push(said(store.delivery(delivery.id).await));

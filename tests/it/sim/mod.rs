@@ -58,7 +58,8 @@ fn live(seed: u64, replay: bool) -> Option<Vec<String>> {
     if replay {
         let path = format!("{}/seed-{seed}.txt", env!("CARGO_TARGET_TMPDIR"));
         std::fs::write(&path, journal::text(&entries)).unwrap();
-        writeln!(std::io::stderr(), "what happened in seed {seed}: {path}").unwrap();
+        let told = format!("what happened in seed {seed}: {path}\n");
+        std::io::stderr().write_all(told.as_bytes()).unwrap();
     }
     problems.dedup();
     (!problems.is_empty()).then_some(problems)

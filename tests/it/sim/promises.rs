@@ -104,7 +104,7 @@ fn deliveries(world: &World, reference: &Reference<'_>) -> Vec<String> {
         }
         let waits = matches!(delivery.state, DeliveryState::Due | DeliveryState::Held);
         let ripe = delivery.due_at <= clock || delivery.due_at > delivery.expires_at;
-        if !delivery.state.settled() && !(waits && !ripe) {
+        if !delivery.state.settled() && (!waits || ripe) {
             let (id, rule, state) = (delivery.id, &delivery.rule, delivery.state);
             problems.push(format!("{id} of {rule} came to no end: it is {state}, due {}", delivery.due_at));
         }

@@ -76,7 +76,9 @@ impl ProfileStore for MemoryStore {
                 });
             }
         }
-        views.values_mut().for_each(|view| view.contacts.sort_unstable());
+        for view in views.values_mut() {
+            view.contacts.sort_unstable();
+        }
         Ok(views)
     }
 

@@ -54,7 +54,7 @@ struct Tables {
     /// Dedupe key → hash of the body.
     keys: BTreeMap<[u8; 16], [u8; 16]>,
     customers: BTreeMap<CustomerId, Row>,
-    judgements: BTreeMap<CustomerId, (Arc<Scores>, Arc<BTreeMap<String, bool>>)>,
+    judgements: BTreeMap<CustomerId, Judgement>,
     identities: BTreeMap<Identity, CustomerId>,
     signals: BTreeMap<SignalId, Signal>,
     firings: BTreeMap<FiringId, Firing>,
@@ -78,6 +78,8 @@ struct Tables {
     ticks: BTreeMap<(String, Timestamp), (Option<CustomerId>, Option<Timestamp>)>,
     models: BTreeMap<(String, Timestamp), StoredModel>,
 }
+
+type Judgement = (Arc<Scores>, Arc<BTreeMap<String, bool>>);
 
 struct Row {
     created_at: Timestamp,

@@ -54,8 +54,8 @@ impl Reference<'_> {
         self.wake_by_signals(now, &mut expected, actual);
         if filed != commit.events {
             let said = |events: &[(i64, Event)]| {
-                let line = |(at, e): &(i64, Event)| format!("{at} {} of {:?}", e.fact.message_id, e.customer);
-                events.iter().map(line).collect::<Vec<_>>().join(", ")
+                let told = |(at, e): &(i64, Event)| format!("{at} {} of {:?}", e.fact.message_id, e.customer);
+                events.iter().map(told).collect::<Vec<_>>().join(", ")
             };
             self.wrong(now, &format!("filed [{}], should be [{}]", said(&commit.events), said(&filed)));
         }

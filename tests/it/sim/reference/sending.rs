@@ -99,7 +99,9 @@ impl Reference<'_> {
         if d.class.is_some() && fate.accepted.len() > 1 {
             wrong.push(format!("{id} of {} reaches the person twice", d.rule));
         }
-        wrong.iter().for_each(|what| self.wrong(now, what));
+        for what in &wrong {
+            self.wrong(now, what);
+        }
     }
 
     pub(super) fn moved(&mut self, one: &Move, now: Timestamp) {

@@ -90,7 +90,9 @@ impl Reference<'_> {
             let missing = needed.iter().filter(|at| !self.ticks.swept.contains_key(&(schedule.clone(), **at)));
             wrong.extend(missing.map(|at| format!("{schedule} of {at} was never swept")));
         }
-        wrong.iter().for_each(|what| self.wrong(now, what));
+        for what in &wrong {
+            self.wrong(now, what);
+        }
     }
 }
 
