@@ -40,11 +40,11 @@ impl Engine {
     ) {
         let followed = self.config.sources.iter().filter(|source| !source.imported && source.path.is_some());
         for config in followed.cloned() {
-            let worker = format!("reading {}", config.name);
-            let (engine, stopped) = (self.clone(), stop.clone());
+            let worker = reading(&config);
+            let (engine, noted, stopped) = (self.clone(), health.clone(), stop.clone());
             // A file is read without giving way, so each has a thread on which nothing else waits.
             let following = move || {
-                let following = engine.clone().follow(config.clone(), stopped.clone());
+                let following = engine.clone().follow(config.clone(), noted.clone(), stopped.clone());
                 let thread = tokio::task::spawn_blocking(move || Handle::current().block_on(following));
                 async move {
                     if let Err(error) = thread.await
@@ -58,10 +58,13 @@ impl Engine {
         }
     }
 
-    async fn follow(self: Arc<Self>, config: SourceConfig, stop: CancellationToken) {
+    async fn follow(self: Arc<Self>, config: SourceConfig, health: Arc<Health>, stop: CancellationToken) {
+        let worker = reading(&config);
         let mut source = Followed { config, open: None, plugin_version: None, trouble: None };
         while !stop.is_cancelled() {
             let taken = self.take_in(&mut source).await;
+            // It runs again, whatever a run before may have panicked about; a source's own trouble is no daemon's.
+            health.note(&worker, Ok(()));
             let pause = if taken.is_ok() { LOOK_EVERY } else { PAUSE };
             source.note(taken.err());
             tokio::select! {
@@ -91,6 +94,11 @@ impl Engine {
         }
         refreshed.map_err(ImportError::from)
     }
+}
+
+/// What a reader is called where workers are named.
+fn reading(config: &SourceConfig) -> String {
+    format!("reading {}", config.name)
 }
 
 impl Followed {
