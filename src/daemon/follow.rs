@@ -39,8 +39,8 @@ impl Engine {
         stop: &CancellationToken,
     ) {
         let followed = self.config.sources.iter().filter(|source| !source.imported && source.path.is_some());
-        for config in followed.cloned() {
-            let worker = reading(&config);
+        for config in followed {
+            let (worker, config) = (reading(config), config.clone());
             let (engine, noted, stopped) = (self.clone(), health.clone(), stop.clone());
             // A file is read without giving way, so each has a thread on which nothing else waits.
             let following = move || {

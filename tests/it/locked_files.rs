@@ -11,7 +11,7 @@ use crate::real_daemon::{CARTS, RealDaemon, cart, client, install, messages, pos
 use crate::servers::held::{COME_AGAIN, Held, TAKEN};
 use crate::servers::http::{Behaviour, Receiver};
 
-/// Holds the one lock for writing, as a backup or somebody's SQLite shell may.
+/// Holds the one lock for writing, as a backup or somebody's `SQLite` shell may.
 async fn lock(file: &Path) -> SqliteConnection {
     let mut connection = SqliteConnectOptions::new().filename(file).connect().await.unwrap();
     connection.execute("BEGIN IMMEDIATE").await.unwrap();

@@ -31,7 +31,7 @@ fn fact(world: &mut World, handles: &[&str], name: &str, properties: Value) -> F
 /// What `rekindle merges join` and `undo` append.
 fn stated(world: &mut World, name: &str, about: [CustomerId; 2]) -> Fact {
     let mut fact = world.fact("nobody", name, json!({}));
-    fact.source = OPERATOR.to_owned();
+    OPERATOR.clone_into(&mut fact.source);
     fact.identities = about.into_iter().map(Identity::own).collect();
     fact
 }
@@ -213,8 +213,8 @@ async fn an_operators_later_word_joins_them_after_all_and_an_applications_does_n
     }
     let pair = [who(&world, "browser-b").await, who(&world, "ada").await];
     for (name, one) in [(names::SEPARATED, false), (names::MERGED, true), (names::SEPARATED, false)] {
-        let word = stated(&mut world, name, pair);
-        world.ingest(vec![word]).await;
+        let statement = stated(&mut world, name, pair);
+        world.ingest(vec![statement]).await;
         assert_eq!(who(&world, "ada").await == who(&world, "browser-b").await, one, "{name}");
     }
     let alias = fact(&mut world, &["ada", "browser-b"], names::MERGED, json!({}));
