@@ -96,7 +96,7 @@ async fn list(customer: Option<String>, limit: u32, after: Option<String>, listi
     let full = merges.len() == limit as usize;
     let next = merges.last().filter(|_| full).map(|m| format!("{}:{}", m.merge.position, m.merge.absorbed));
     if listing.json {
-        print_json(&json!({ "merges": merges.iter().map(in_json).collect::<Vec<_>>(), "next": next }));
+        print_json(&json!({ "items": merges.iter().map(in_json).collect::<Vec<_>>(), "next": next }));
         return Ok(Ended::Well);
     }
     let row = |m: &ListedMerge| {

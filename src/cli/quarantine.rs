@@ -156,7 +156,7 @@ async fn list(filter: QuarantineFilter, listing: &Listing) -> anyhow::Result<End
     let full = found.len() == filter.max as usize;
     let next = found.last().filter(|_| full).map(|(key, q)| format!("{}:{}", q.at.as_micros(), hex(key)));
     if listing.json {
-        print_json(&json!({ "records": found.iter().map(in_json).collect::<Vec<_>>(), "next": next }));
+        print_json(&json!({ "items": found.iter().map(in_json).collect::<Vec<_>>(), "next": next }));
         return Ok(Ended::Well);
     }
     let row = |(key, q): &Keyed| {

@@ -83,12 +83,12 @@ async fn what_is_derived_again_is_what_was_derived_live_also_with_merges_and_und
     let folder = world.dir.path().to_owned();
     well(&folder, &["merges", "join", "ada", "bob"]);
     let listed = well_json(&folder, &["merges", "list", "--customer", "ada", "--json"]);
-    assert_eq!(listed["merges"].as_array().unwrap().len(), 2, "{listed}");
-    let absorbed = listed["merges"][0]["absorbed"].as_str().unwrap().to_owned();
+    assert_eq!(listed["items"].as_array().unwrap().len(), 2, "{listed}");
+    let absorbed = listed["items"][0]["absorbed"].as_str().unwrap().to_owned();
     well(&folder, &["merges", "undo", &absorbed]);
     // And one that an event made.
     let by_event = well_json(&folder, &["merges", "list", "--customer", "bob", "--json"]);
-    well(&folder, &["merges", "undo", by_event["merges"][0]["event"].as_str().unwrap()]);
+    well(&folder, &["merges", "undo", by_event["items"][0]["event"].as_str().unwrap()]);
     assert!(well(&folder, &["rebuild", "--check"]).contains("everything is as it is stored"));
     world.start().await;
     assert!(well(&folder, &["rebuild", "--check"]).contains("everything is as it is stored"), "beside a daemon");
@@ -181,10 +181,10 @@ async fn a_running_daemon_takes_up_what_an_operator_states_beside_it() {
     let said = well(&folder, &["merges", "join", "ada", "bob"]);
     assert!(said.contains("the running daemon has taken it up"), "{said}");
     let listed = well_json(&folder, &["merges", "list", "--json", "--limit", "1"]);
-    assert_eq!(listed["merges"][0]["source"], "operator");
+    assert_eq!(listed["items"][0]["source"], "operator");
     let next = listed["next"].as_str().unwrap();
     let rest = well_json(&folder, &["merges", "list", "--json", "--after", next]);
-    assert_eq!(rest["merges"].as_array().unwrap().len(), 1, "{rest}");
+    assert_eq!(rest["items"].as_array().unwrap().len(), 1, "{rest}");
     // A task is taken off the list and put back, all beside the daemon.
     let tasks = well_json(&folder, &["tasks", "list", "--json"]);
     let task = tasks["items"][0]["delivery"].as_str().unwrap();

@@ -77,9 +77,9 @@ async fn after_the_mapping_was_corrected_rows_are_read_again_and_count_once() {
     assert_eq!(well_json(folder, &["quarantine", "list", "--count", "--json"]), counts);
     let first = well_json(folder, &["quarantine", "list", "--json", "--limit", "3"]);
     let rest = well_json(folder, &["quarantine", "list", "--json", "--after", first["next"].as_str().unwrap()]);
-    assert_eq!((first["records"].as_array().unwrap().len(), rest["records"].as_array().unwrap().len()), (3, 1));
+    assert_eq!((first["items"].as_array().unwrap().len(), rest["items"].as_array().unwrap().len()), (3, 1));
     let free = well_json(folder, &["quarantine", "list", "--reason", "free", "--json"]);
-    let shown = well(folder, &["quarantine", "show", &free["records"][0]["key"].as_str().unwrap()[..10]]);
+    let shown = well(folder, &["quarantine", "show", &free["items"][0]["key"].as_str().unwrap()[..10]]);
     assert!(
         shown.contains("3,Free,1,0.00,2026-01-06,9,nine@example.com,done") && shown.contains("orders.csv:6"),
         "{shown}"
