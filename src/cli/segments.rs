@@ -14,8 +14,8 @@ use crate::daemon::read_written;
 use crate::domain::diagnostic::did_you_mean;
 use crate::domain::segment::Signal;
 use crate::rules::RuleBook;
-use crate::stores::ProfileStore;
 use crate::stores::listing::{ListStore, SignalFilter};
+use crate::stores::{Columns, ProfileStore};
 
 /// Members that `show` names.
 const SAMPLE: usize = 5;
@@ -77,7 +77,7 @@ async fn show(name: &str, listing: &Listing) -> anyhow::Result<()> {
     }
     let segment = Brief::of(name.to_owned(), &book, &sizes);
     let condition = book.segment_condition(name);
-    let sample = files.store.scan_customers(Some(name), None, SAMPLE).await?;
+    let sample = files.store.scan_customers(Columns::All, Some(name), None, SAMPLE).await?;
     let filter = SignalFilter { segment: Some(name.to_owned()), limit: CHANGES, ..SignalFilter::default() };
     let changes = files.store.list_signals(&filter).await?;
     if listing.json {

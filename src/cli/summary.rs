@@ -13,7 +13,7 @@ use crate::domain::delivery::{Delivery, DeliveryState};
 use crate::domain::event::names;
 use crate::domain::id::CustomerId;
 use crate::domain::score::ScoreKind;
-use crate::stores::{DeliveryFilter, Log, Store};
+use crate::stores::{Columns, DeliveryFilter, Log, Store};
 
 /// Days of revenue that "at risk" looks back on.
 const YEAR_DAYS: i32 = 365;
@@ -63,7 +63,7 @@ impl Base {
         let mut base = Base { n: 0, cells: BTreeMap::new(), revenue: BTreeMap::new() };
         let mut after: Option<CustomerId> = None;
         loop {
-            let states = store.scan_customers(None, after, 1_000).await?;
+            let states = store.scan_customers(Columns::All, None, after, 1_000).await?;
             let Some(last) = states.last() else { return Ok(base) };
             after = Some(last.customer);
             for state in &states {

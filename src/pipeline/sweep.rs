@@ -18,7 +18,7 @@ use crate::domain::segment::Signal;
 use crate::domain::subject::Subject;
 use crate::models::{CustomerFacts, Customers, Dataset, Fitted, PackedFacts};
 use crate::rules::{Rule, RuleBook};
-use crate::stores::{Commit, CustomerState, StoredModel, TickProgress};
+use crate::stores::{Columns, Commit, CustomerState, StoredModel, TickProgress};
 use crate::telemetry::Stopwatch;
 
 /// The schedule of the daily rescoring.
@@ -143,8 +143,10 @@ impl Pipeline {
         let now = self.clock.now();
         let occasion = Occasion { name: format!("tick:{}", tick.at), at: tick.at };
         while tick.done_at.is_none() {
-            let states =
-                self.store.scan_customers(rule.card.audience.as_deref(), tick.position, self.strides.chunk).await?;
+            let states = self
+                .store
+                .scan_customers(Columns::All, rule.card.audience.as_deref(), tick.position, self.strides.chunk)
+                .await?;
             self.advance(&mut tick, &states, now);
             self.metrics.swept(&tick.schedule, states.len());
             let mut tally = Tally::default();
@@ -215,7 +217,7 @@ impl Pipeline {
         let now = self.clock.now();
         let mut after = tick.as_ref().and_then(|tick| tick.position);
         loop {
-            let states = self.store.scan_customers(None, after, self.strides.chunk).await?;
+            let states = self.store.scan_customers(Columns::All, None, after, self.strides.chunk).await?;
             after = states.last().map(|state| state.customer);
             if let Some(tick) = &mut tick {
                 self.advance(tick, &states, now);
@@ -264,7 +266,7 @@ impl Pipeline {
         let mut customers = PackedFacts::default();
         let mut after = None;
         loop {
-            let states = self.store.scan_customers(None, after, self.strides.chunk).await?;
+            let states = self.store.scan_customers(Columns::Profile, None, after, self.strides.chunk).await?;
             let Some(last) = states.last() else { break };
             after = Some(last.customer);
             self.metrics.step();

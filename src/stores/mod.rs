@@ -103,6 +103,15 @@ pub struct CustomerState {
     pub segments: Arc<BTreeMap<String, bool>>,
 }
 
+/// What a scan reads of each customer. What it does not read is left empty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Columns {
+    /// The profile alone: all that a model is fitted on.
+    Profile,
+    /// Profile, scores and segments: all that a rule may see.
+    All,
+}
+
 /// What the ledger knows of one customer, for admission and cooldowns.
 #[derive(Clone, Debug, Default)]
 pub struct LedgerView {
@@ -304,10 +313,11 @@ pub trait ProfileStore: Send + Sync {
     async fn find_identities(&self, identities: &[Identity]) -> StoreResult<HashMap<Identity, CustomerId>>;
     /// These customers, merges followed: the key is the id asked for.
     async fn load_customers(&self, ids: &[CustomerId]) -> StoreResult<HashMap<CustomerId, CustomerState>>;
-    /// Up to `max` customers after `after`, in the order of their ids, of one segment or all: sweeps and models read
-    /// everybody this way.
+    /// These columns of up to `max` customers after `after`, in the order of their ids, of one segment or all: sweeps and
+    /// models read everybody this way.
     async fn scan_customers(
         &self,
+        columns: Columns,
         segment: Option<&str>,
         after: Option<CustomerId>,
         max: usize,

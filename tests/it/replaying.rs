@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use rekindle::domain::event::names;
-use rekindle::stores::ReadStore;
 use rekindle::stores::sqlite::{Access, SqliteFiles};
+use rekindle::stores::{Columns, ProfileStore, ReadStore};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -54,7 +54,7 @@ quarantine = [{aside}{{ when = {{ column = "price", equals = 0 }}, reason = "fre
 async fn orders(folder: &Path) -> (u64, i64) {
     let files = SqliteFiles::open(&folder.join("data"), Access::Look).await.unwrap();
     let n = files.store.event_counts().await.unwrap().get(names::ORDER_COMPLETED).copied().unwrap_or(0);
-    let everybody = rekindle::stores::ProfileStore::scan_customers(&files.store, None, None, 100).await.unwrap();
+    let everybody = files.store.scan_customers(Columns::All, None, None, 100).await.unwrap();
     let eur = "EUR".parse().unwrap();
     let net = everybody.iter().map(|c| c.profile.orders.net_minor(eur)).sum();
     files.close().await;

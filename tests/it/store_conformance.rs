@@ -15,8 +15,8 @@ use rekindle::domain::quarantine::Quarantined;
 use rekindle::domain::segment::{Signal, Transition};
 use rekindle::stores::sqlite::{Access, SqliteFiles};
 use rekindle::stores::{
-    Append, Commit, CustomerState, DeliveryFilter, Log, Merge, Move, Refused, Separation, Split, Store, StoreError,
-    StoredModel, TickProgress,
+    Append, Columns, Commit, CustomerState, DeliveryFilter, Log, Merge, Move, Refused, Separation, Split, Store,
+    StoreError, StoredModel, TickProgress,
 };
 use serde_json::json;
 use tempfile::TempDir;
@@ -200,8 +200,8 @@ async fn a_commit_is_whole_and_its_position_moves_with_it(memory: Memory) {
     };
     memory.store.commit_batch(&commit).await.unwrap();
     // The same event again violates its key: nothing of that commit may stay, its position neither.
-    let again = Commit { position: Some(8), ..decided(ana.customer, "rule", "tick:2", 3) };
-    let again = Commit { events: vec![(8, event.clone())], ..again };
+    let decided = decided(ana.customer, "rule", "tick:2", 3);
+    let again = Commit { position: Some(8), events: vec![(8, event.clone())], ..decided };
     assert!(matches!(memory.store.commit_batch(&again).await, Err(StoreError::Unavailable(_))));
     assert_eq!(memory.store.position().await.unwrap(), 7);
     assert_eq!(all_deliveries(&memory).await.len(), 1);
@@ -210,6 +210,11 @@ async fn a_commit_is_whole_and_its_position_moves_with_it(memory: Memory) {
     assert_eq!(known.into_iter().collect::<Vec<_>>(), [(event.fact.dedupe_key(), event.fact.body_hash())]);
     let loaded = memory.store.load_customers(&[ana.customer]).await.unwrap();
     assert_eq!(loaded[&ana.customer].segments, ana.segments);
+    // A scan reads what it is asked for, whatever was read before it.
+    for (columns, n_segments) in [(Columns::Profile, 0), (Columns::All, 1), (Columns::Profile, 0)] {
+        let scanned = memory.store.scan_customers(columns, None, None, 10).await.unwrap();
+        assert_eq!((scanned.len(), scanned[0].segments.len()), (1, n_segments), "{columns:?}");
+    }
 }
 
 async fn an_absorbed_customer_leads_on_to_the_survivor(memory: Memory) {
@@ -229,7 +234,7 @@ async fn an_absorbed_customer_leads_on_to_the_survivor(memory: Memory) {
     let own = Identity::new(IdentityKind::CustomerId, &b.customer.to_string()).unwrap();
     assert_eq!(memory.store.find_identities(std::slice::from_ref(&own)).await.unwrap()[&own], c.customer);
     assert_eq!(memory.store.load_customers(&[b.customer]).await.unwrap()[&b.customer].customer, c.customer);
-    let everybody = memory.store.scan_customers(None, None, 10).await.unwrap();
+    let everybody = memory.store.scan_customers(Columns::All, None, None, 10).await.unwrap();
     assert_eq!(everybody.iter().map(|s| s.customer).collect::<Vec<_>>(), [c.customer]);
     // Asked for twice, as when several deliveries of one customer leave together.
     let ledger = memory.store.ledger_of(&[c.customer, c.customer], at(0)).await.unwrap();

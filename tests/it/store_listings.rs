@@ -4,7 +4,9 @@ use rekindle::domain::delivery::Delivery;
 use rekindle::domain::event::{Event, Fact};
 use rekindle::domain::segment::{Signal, Transition};
 use rekindle::stores::listing::{CustomerFilter, EventFilter, FiringFilter, ListStore, SignalFilter};
-use rekindle::stores::{Commit, DeliveryFilter};
+use rekindle::stores::sqlite::{Access, SqliteFiles};
+use rekindle::stores::{Columns, Commit, DeliveryFilter, ProfileStore};
+use tempfile::TempDir;
 
 use crate::store_conformance::{at, customer, decided, fact, sqlite};
 
@@ -50,4 +52,19 @@ async fn a_listing_is_newest_first_and_goes_on_behind_the_row_that_is_named() {
     let members: Vec<_> = store.list_customers(&members).await.unwrap().into_iter().map(|c| c.customer).collect();
     assert_eq!(members, [customer(2).customer, ana.customer]);
     assert_eq!(store.segment_sizes().await.unwrap(), [("all".to_owned(), 2)]);
+}
+
+#[tokio::test]
+async fn a_customer_of_whom_some_columns_were_read_is_not_taken_for_the_whole() {
+    let dir = TempDir::new().unwrap();
+    let files = SqliteFiles::open(dir.path(), Access::Own).await.unwrap();
+    files.store.commit_batch(&Commit { customers: vec![customer(1)], ..Commit::default() }).await.unwrap();
+    files.close().await;
+
+    // Nobody is in memory yet.
+    let files = SqliteFiles::open(dir.path(), Access::Own).await.unwrap();
+    for (columns, n_segments) in [(Columns::Profile, 0), (Columns::All, 1), (Columns::Profile, 0)] {
+        let scanned = files.store.scan_customers(columns, None, None, 10).await.unwrap();
+        assert_eq!((scanned.len(), scanned[0].segments.len()), (1, n_segments), "{columns:?}");
+    }
 }

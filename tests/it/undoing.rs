@@ -8,6 +8,7 @@ use rekindle::domain::clock::Timestamp;
 use rekindle::domain::customer::{Identity, IdentityKind};
 use rekindle::domain::event::{Fact, OPERATOR, names};
 use rekindle::domain::id::CustomerId;
+use rekindle::stores::Columns;
 use serde_json::{Value, json};
 
 use crate::world::World;
@@ -44,7 +45,7 @@ async fn who(world: &World, text: &str) -> CustomerId {
 /// Everything that is derived of everybody, events and handles included, but for the operator's own statements.
 async fn everything(world: &World) -> BTreeMap<String, Value> {
     let mut all = BTreeMap::new();
-    for state in world.store().scan_customers(None, None, 10_000).await.unwrap() {
+    for state in world.store().scan_customers(Columns::All, None, None, 10_000).await.unwrap() {
         let events = world.store().events_of(state.customer, Timestamp::MAX, 10_000).await.unwrap();
         let events: Vec<_> = events.iter().filter(|e| !e.fact.is_operators_word()).map(|e| e.id).collect();
         let handles = world.store().handles_of(state.customer).await.unwrap();

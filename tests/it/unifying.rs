@@ -4,6 +4,7 @@ use rekindle::domain::clock::Timestamp;
 use rekindle::domain::customer::{Identity, IdentityKind};
 use rekindle::domain::event::{Fact, names};
 use rekindle::domain::profile::Profile;
+use rekindle::stores::Columns;
 use serde_json::json;
 
 use crate::world::{DAY, World};
@@ -51,7 +52,8 @@ async fn an_anonymous_visitor_becomes_the_customer_who_identifies() {
     assert_eq!(state.profile.n_events, 3);
     let events = world.store().events_of(state.customer, Timestamp::MAX, 10).await.unwrap();
     assert_eq!(events.len(), 3, "the visitor's events are filed under the customer");
-    let (survivors, found) = (world.store().scan_customers(None, None, 10).await.unwrap(), state.customer);
+    let (survivors, found) =
+        (world.store().scan_customers(Columns::All, None, None, 10).await.unwrap(), state.customer);
     assert_eq!(survivors.iter().map(|s| s.customer).collect::<Vec<_>>(), [found]);
     // What comes later from the browser is the customer's at once.
     let mut later = world.fact("ada", "Product Viewed", json!({}));
@@ -89,7 +91,7 @@ async fn what_a_rule_set_stays_with_its_customer_when_all_is_derived_in_one_go()
     again.ingest(vec![seen, set]).await;
     assert_eq!(again.customer("ada").await.customer, customer);
     assert_eq!(again.customer("ada").await.profile.trait_value("vip"), Some(&json!(true)));
-    assert_eq!(again.store().scan_customers(None, None, 10).await.unwrap().len(), 1);
+    assert_eq!(again.store().scan_customers(Columns::All, None, None, 10).await.unwrap().len(), 1);
 }
 
 #[tokio::test]
@@ -111,7 +113,7 @@ async fn what_a_rule_set_stays_with_its_customer_when_the_batch_in_which_the_cus
     facts.push(set);
     let again = World::with_rules(&[]).await;
     again.ingest(facts).await;
-    assert_eq!(again.store().scan_customers(None, None, 10).await.unwrap().len(), 1);
+    assert_eq!(again.store().scan_customers(Columns::All, None, None, 10).await.unwrap().len(), 1);
     assert_eq!(again.customer("ada").await.profile.trait_value("vip"), Some(&json!(true)));
 }
 
@@ -153,7 +155,7 @@ async fn profiles_grown_batch_by_batch_equal_one_fold_of_their_events() {
         world.ingest(batch).await;
     }
     let business = world.engine().pipeline.context().business.clone();
-    let customers = world.store().scan_customers(None, None, 1_000).await.unwrap();
+    let customers = world.store().scan_customers(Columns::All, None, None, 1_000).await.unwrap();
     assert!(customers.len() >= 5);
     for state in customers {
         let events = world.store().events_of(state.customer, Timestamp::MAX, u32::MAX).await.unwrap();

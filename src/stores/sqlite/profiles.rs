@@ -14,7 +14,7 @@ use crate::domain::consent::MessageClass;
 use crate::domain::customer::{Identity, IdentityKind};
 use crate::domain::event::Event;
 use crate::domain::id::{CustomerId, DeliveryId};
-use crate::stores::{Commit, Contact, CustomerState, LedgerView, ProfileStore, StoreError, StoreResult};
+use crate::stores::{Columns, Commit, Contact, CustomerState, LedgerView, ProfileStore, StoreError, StoreResult};
 
 /// Rows written by one statement: enough that the way to the connection's thread and back hardly counts.
 const CUSTOMERS_PER_STATEMENT: usize = 64;
@@ -58,12 +58,12 @@ impl ProfileStore for SqliteStore {
     }
 
     async fn load_customers(&self, ids: &[CustomerId]) -> StoreResult<HashMap<CustomerId, CustomerState>> {
-        let mut found = self.read_customers(ids).await?;
+        let mut found = self.read_customers(ids, Columns::All).await?;
         let merged: Vec<CustomerId> = ids.iter().copied().filter(|id| !found.contains_key(id)).collect();
         if !merged.is_empty() {
             let today = self.follow_merges(&merged).await?;
             let survivors: Vec<CustomerId> = today.values().copied().collect();
-            let states = self.read_customers(&survivors).await?;
+            let states = self.read_customers(&survivors, Columns::All).await?;
             found.extend(today.iter().filter_map(|(asked, id)| Some((*asked, states.get(id)?.clone()))));
         }
         Ok(found)
@@ -71,6 +71,7 @@ impl ProfileStore for SqliteStore {
 
     async fn scan_customers(
         &self,
+        columns: Columns,
         segment: Option<&str>,
         after: Option<CustomerId>,
         max: usize,
@@ -81,7 +82,7 @@ impl ProfileStore for SqliteStore {
         let query = if segment.is_some() { query.bind(segment) } else { query };
         let text: String = query.fetch_one(&self.readers).await?;
         let ids: Vec<CustomerId> = unhex(&text)?.into_iter().map(CustomerId::from_bytes).collect();
-        let mut states = self.read_customers(&ids).await?;
+        let mut states = self.read_customers(&ids, columns).await?;
         Ok(ids.iter().filter_map(|id| states.remove(id)).collect())
     }
 
@@ -140,19 +141,31 @@ impl ProfileStore for SqliteStore {
 
 impl SqliteStore {
     /// These customers, from memory or from the file; those that were merged away are not among them.
-    async fn read_customers(&self, ids: &[CustomerId]) -> StoreResult<HashMap<CustomerId, CustomerState>> {
+    async fn read_customers(
+        &self,
+        ids: &[CustomerId],
+        columns: Columns,
+    ) -> StoreResult<HashMap<CustomerId, CustomerState>> {
         let (mut found, generation) = self.cache.find(ids);
         let missing: Vec<&[u8; 16]> =
             ids.iter().filter(|id| !found.contains_key(id)).map(CustomerId::as_bytes).collect();
         if !missing.is_empty() {
-            let query = sqlx::query(sql!("load_customers")).bind(hexes(missing));
-            let rows = query.fetch_all(&self.readers).await?;
+            let statement = if columns == Columns::All { sql!("load_customers") } else { sql!("load_profiles") };
+            let rows = sqlx::query(statement).bind(hexes(missing)).fetch_all(&self.readers).await?;
             let read: Vec<(CustomerState, usize)> = rows
                 .iter()
                 .map(|row| Ok((state(row)?, row.try_get::<&str, _>("profile")?.len())))
                 .collect::<StoreResult<_>>()?;
             found.extend(read.iter().map(|(state, _)| (state.customer, state.clone())));
-            self.cache.keep(read, generation);
+            // Who was read in part must not pass for whole.
+            if columns == Columns::All {
+                self.cache.keep(read, generation);
+            }
+        }
+        if columns == Columns::Profile {
+            for state in found.values_mut() {
+                (state.scores, state.segments) = Default::default();
+            }
         }
         Ok(found)
     }

@@ -16,8 +16,8 @@ use rekindle::domain::id::CustomerId;
 use rekindle::domain::profile::Profile;
 use rekindle::domain::segment::{Signal, Transition};
 use rekindle::stores::{
-    Append, Commit, CustomerState, DeliveryFilter, Merge, Move, Refused, Separation, Split, StoreResult, StoredModel,
-    TickProgress,
+    Append, Columns, Commit, CustomerState, DeliveryFilter, Merge, Move, Refused, Separation, Split, StoreResult,
+    StoredModel, TickProgress,
 };
 use serde_json::json;
 
@@ -243,7 +243,10 @@ async fn answer(memory: &Memory, (what, n, k, t): Call, merged: &Merged) -> Stri
             said(store.save_models(&[model]).await) + said(store.models_at(at(20)).await).as_str()
         }
         19 => said(store.set_meta(RULES[k], &t.to_string()).await),
-        20 => said(store.scan_customers([None, Some("buyers"), Some("sleepy")][k], Some(who(n)), 2).await),
+        20 => {
+            let columns = if t % 2 == 0 { Columns::All } else { Columns::Profile };
+            said(store.scan_customers(columns, [None, Some("buyers"), Some("sleepy")][k], Some(who(n)), 2).await)
+        }
         21 => {
             let all = store.list_deliveries(&DeliveryFilter { limit: 100, ..DeliveryFilter::default() }).await.unwrap();
             let Some(delivery) = all.get(n * 3 + k) else { return String::new() };

@@ -11,8 +11,8 @@ use rekindle::domain::event::Event;
 use rekindle::domain::id::{CustomerId, DeliveryId, FiringId};
 use rekindle::domain::segment::Signal;
 use rekindle::stores::{
-    Append, Attempt, Commit, CustomerState, DeliveryFilter, LedgerCount, LedgerStore, LedgerView, ListedMerge, Log,
-    LogRecord, Merge, ModelStore, Move, OperatorStore, ProfileStore, ReadStore, Separation, Store, StoreResult,
+    Append, Attempt, Columns, Commit, CustomerState, DeliveryFilter, LedgerCount, LedgerStore, LedgerView, ListedMerge,
+    Log, LogRecord, Merge, ModelStore, Move, OperatorStore, ProfileStore, ReadStore, Separation, Store, StoreResult,
     StoredModel, Task, TickProgress, TickStore,
 };
 
@@ -63,7 +63,7 @@ part! { ProfileStore of store,
         known_keys(keys: &[[u8; 16]]) -> HashMap<[u8; 16], [u8; 16]>;
         find_identities(identities: &[Identity]) -> HashMap<Identity, CustomerId>;
         load_customers(ids: &[CustomerId]) -> HashMap<CustomerId, CustomerState>;
-        scan_customers(segment: Option<&str>, after: Option<CustomerId>, max: usize) -> Vec<CustomerState>;
+        scan_customers(columns: Columns, segment: Option<&str>, after: Option<CustomerId>, max: usize) -> Vec<CustomerState>;
         ledger_of(ids: &[CustomerId], since: Timestamp) -> HashMap<CustomerId, LedgerView>;
     }
     writes {

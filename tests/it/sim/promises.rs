@@ -7,7 +7,7 @@ use rekindle::domain::clock::{Business, Clock};
 use rekindle::domain::delivery::{Delivery, DeliveryState};
 use rekindle::domain::event::{Event, Fact};
 use rekindle::domain::profile::Profile;
-use rekindle::stores::{CustomerState, DeliveryFilter, Log, ProfileStore, ReadStore, StoreResult};
+use rekindle::stores::{Columns, CustomerState, DeliveryFilter, Log, ProfileStore, ReadStore, StoreResult};
 
 use super::journal::Entry;
 use super::memory::MemoryStore;
@@ -35,7 +35,7 @@ fn stored_events(world: &World) -> Vec<(i64, Event)> {
 }
 
 fn everybody(store: &MemoryStore) -> Vec<CustomerState> {
-    now(store.scan_customers(None, None, usize::MAX))
+    now(store.scan_customers(Columns::All, None, None, usize::MAX))
 }
 
 fn events(world: &World, reference: &Reference<'_>) -> Vec<String> {

@@ -1,6 +1,7 @@
 //! Deriving, ticks and models in memory.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use rekindle::domain::clock::Timestamp;
@@ -10,8 +11,8 @@ use rekindle::domain::delivery::DeliveryState;
 use rekindle::domain::event::Event;
 use rekindle::domain::id::CustomerId;
 use rekindle::stores::{
-    Commit, Contact, CustomerState, LedgerView, ModelStore, ProfileStore, StoreError, StoreResult, StoredModel,
-    TickProgress, TickStore,
+    Columns, Commit, Contact, CustomerState, LedgerView, ModelStore, ProfileStore, StoreError, StoreResult,
+    StoredModel, TickProgress, TickStore,
 };
 
 use super::{Counted, Leased, MemoryStore, Row, Tables};
@@ -43,6 +44,7 @@ impl ProfileStore for MemoryStore {
 
     async fn scan_customers(
         &self,
+        columns: Columns,
         segment: Option<&str>,
         after: Option<CustomerId>,
         max: usize,
@@ -50,7 +52,11 @@ impl ProfileStore for MemoryStore {
         let tables = self.tables();
         let states = tables.living().filter(|id| Some(*id) > after).filter_map(|id| tables.state(id));
         let asked = states.filter(|s| segment.is_none_or(|name| s.segments.get(name) == Some(&true)));
-        Ok(asked.take(max).collect())
+        let asked = asked.take(max).map(|state| match columns {
+            Columns::All => state,
+            Columns::Profile => CustomerState { scores: Arc::default(), segments: Arc::default(), ..state },
+        });
+        Ok(asked.collect())
     }
 
     async fn ledger_of(&self, ids: &[CustomerId], since: Timestamp) -> StoreResult<HashMap<CustomerId, LedgerView>> {
