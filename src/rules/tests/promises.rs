@@ -87,6 +87,23 @@ fn then(customer) {
 "#;
 
 #[test]
+fn a_rule_is_the_same_with_the_line_ends_of_any_editor() {
+    let dir = tempfile::tempdir().unwrap();
+    let read = |text: &str| {
+        write(dir.path(), "one.rhai", text);
+        let book = load(dir.path(), None);
+        (book.rule("one").map(|rule| rule.version.clone()), shown(&book, dir.path()))
+    };
+    let wrong = RULE.replace("//! One.", "// One.").replace("global::LEAST", "global::LAEST");
+    for text in [RULE, &wrong] {
+        let expected = read(text);
+        assert_eq!(expected.1.is_empty(), text == RULE);
+        assert_eq!(read(&text.replace('\n', "\r\n")), expected);
+        assert_eq!(read(&text.replace('\n', "\r")), expected);
+    }
+}
+
+#[test]
 fn an_evaluation_says_what_it_saw_once_and_in_order_and_is_the_same_every_time_on_every_thread() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), "one.rhai", RULE);
