@@ -60,7 +60,8 @@ pub(crate) fn holds(folder: &Path, text: &str) {
 
 fn check_diagnostic(problem: &Diagnostic) {
     check_message(problem);
-    let text = fs::read_to_string(&problem.file).unwrap();
+    // A carriage return alone ends a line as well.
+    let text = fs::read_to_string(&problem.file).unwrap().replace("\r\n", "\n").replace('\r', "\n");
     if let (Some(line), Some(column)) = (problem.line, problem.column) {
         let found = text.split('\n').nth(line as usize - 1).unwrap_or_else(|| panic!("no such line: {problem}"));
         assert!((1..=found.chars().count() + 1).contains(&(column as usize)), "no such column: {problem}\n{text}");
