@@ -16,6 +16,7 @@ use rekindle::domain::id::CustomerId;
 use rekindle::domain::message::{self, Kind};
 use rekindle::domain::profile::Profile;
 use rekindle::domain::score::{Score, ScoreKind};
+use rekindle::domain::segment::Memberships;
 use rekindle::domain::subject::Subject;
 use rekindle::domain::template::TemplateCard;
 use rekindle::rules::testing::{Outcome, run_tests};
@@ -38,13 +39,14 @@ pub(crate) fn holds(folder: &Path, text: &str) {
     assert_eq!(book.rule("fuzz").is_some(), !wrong("/fuzz.rhai"), "{:?}", book.diagnostics());
     assert_eq!(book.has_errors(), ["/fuzz.rhai", "/segments.rhai", "/common.rhai"].into_iter().any(wrong));
 
-    let members = check_segments(&book);
+    let stranger = Subject { profile: Arc::default(), scores: Arc::default(), ..SUBJECT.clone() };
+    let subjects = [&*SUBJECT, &stranger].map(|subject| (subject, check_segments(&book, subject)));
     if let Some(rule) = book.rule("fuzz") {
         let again = RuleBook::load(folder, &VOCABULARY, Some(&book));
         assert_eq!(again.diagnostics(), book.diagnostics());
         assert_eq!(again.segment_versions(), book.segment_versions());
         assert_eq!(again.rule("fuzz").map(|rule| &rule.version), Some(&rule.version));
-        check_rule(&book, rule, members);
+        subjects.iter().for_each(|(subject, members)| check_rule(&book, rule, subject, members));
         fs::write(folder.join("fuzz.rhai"), "fn when(").unwrap();
         let broken = RuleBook::load(folder, &VOCABULARY, Some(&book));
         assert!(broken.has_errors() && broken.rule("fuzz").is_some(), "the last good version stays in force");
@@ -73,13 +75,13 @@ fn check_message(problem: &Diagnostic) {
 }
 
 /// Asked all at once and each alone, a customer is in the same segments, and whoever is not hears why.
-fn check_segments(book: &RuleBook) -> BTreeSet<String> {
-    let (members, failures) = book.segments_of(&SUBJECT);
-    assert_eq!(book.segments_of(&SUBJECT), (members.clone(), failures.clone()));
+fn check_segments(book: &RuleBook, subject: &Subject) -> Arc<Memberships> {
+    let (members, failures) = book.segments_of(subject);
+    assert_eq!(book.segments_of(subject), (members.clone(), failures.clone()));
     for name in book.segment_names() {
-        let why = book.why_not_in(name, &SUBJECT);
+        let why = book.why_not_in(name, subject);
         if failures.is_empty() {
-            assert_eq!(why.is_none(), members.contains(name), "{name}: {why:?}");
+            assert_eq!(why.is_none(), members[name], "{name}: {why:?}");
         }
         book.segment_condition(name);
         book.segment_description(name);
@@ -87,16 +89,19 @@ fn check_segments(book: &RuleBook) -> BTreeSet<String> {
     members
 }
 
-fn check_rule(book: &RuleBook, rule: &Rule, members: BTreeSet<String>) {
-    let subject = Subject { segments: Arc::new(members), ..SUBJECT.clone() };
+fn check_rule(book: &RuleBook, rule: &Rule, subject: &Subject, members: &Arc<Memberships>) {
+    let subject = Subject { segments: Arc::clone(members), ..subject.clone() };
     rule.addresses(&subject);
     rule.condition();
     let (said, evaluation) = (rule.matches(&subject), rule.evaluate(&subject));
     assert_eq!(rule.evaluate(&subject), evaluation, "deciding is pure");
     assert!(evaluation.matched || evaluation.actions.is_empty());
     assert!(!(evaluation.matched && evaluation.error.is_some()));
+    // `matches` asks the compiled condition where there is one, `evaluate` asks Rhai.
+    assert!(!rule.surely_not(&subject) || said == Ok(false));
     match said {
-        Ok(yes) => assert_eq!(evaluation.matched, yes && evaluation.error.is_none()),
+        Ok(true) => assert!(evaluation.matched || evaluation.error.is_some()),
+        Ok(false) => assert_eq!((evaluation.matched, &evaluation.error), (false, &None)),
         Err(_) => assert!(evaluation.error.is_some()),
     }
     let why = book.why_no(rule, &subject);
