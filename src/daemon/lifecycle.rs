@@ -8,6 +8,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::Engine;
+use super::behind::Behind;
 use super::disk::Disk;
 use super::health::{Health, listed};
 use super::notify::Notifier;
@@ -68,6 +69,7 @@ impl Engine {
             limits: Limits { drain_timeout: grace.mul_f64(0.8), ..Limits::default() },
             business_name: config.business.name.clone(),
         };
+        let behind = Behind::start()?;
         let notifier = Notifier::of(environment);
         let workers = tokio_util::task::TaskTracker::new();
         let serving = workers.spawn(serve(listener, state, stop.clone()));
@@ -79,7 +81,8 @@ impl Engine {
         self.follow_sources(&workers, &health, &stop);
         let (deciding, noted, stopped) = (self.clone(), health.clone(), stop.clone());
         let deciding = move || deciding.clone().keep_deciding(noted.clone(), stopped.clone());
-        workers.spawn(supervised(DECIDING.to_owned(), PAUSE, health.clone(), stop.clone(), deciding));
+        let deciding = supervised(DECIDING.to_owned(), PAUSE, health.clone(), stop.clone(), deciding);
+        workers.spawn_on(deciding, behind.handle());
         for channel in self.pipeline.channels.clone() {
             let worker = delivering_by(&*channel);
             let (delivering, noted, stopped) = (self.clone(), health.clone(), stop.clone());

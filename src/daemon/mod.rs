@@ -28,6 +28,7 @@ use crate::stores::sqlite::{Access, SqliteFiles};
 use crate::stores::{Log, Store, StoreError};
 use crate::telemetry::Metrics;
 
+mod behind;
 mod disk;
 mod follow;
 mod health;

@@ -69,7 +69,10 @@ impl LedgerStore for SqliteStore {
     }
 
     async fn next_due(&self, channel: Option<&str>) -> StoreResult<Option<Timestamp>> {
-        let query = sqlx::query_scalar(sql!("next_due")).bind(channel);
+        let query = match channel {
+            Some(channel) => sqlx::query_scalar(sql!("next_due_by")).bind(channel),
+            None => sqlx::query_scalar(sql!("next_due")),
+        };
         let next: Option<i64> = query.fetch_one(&self.readers).await?;
         Ok(next.map(Timestamp::from_micros))
     }

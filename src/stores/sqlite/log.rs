@@ -1,8 +1,9 @@
 //! `log.db`: the inbox.
 
 use async_trait::async_trait;
-use sqlx::{QueryBuilder, Row, Sqlite, Transaction};
+use sqlx::{Row, Sqlite, Transaction};
 
+use super::many::Many;
 use super::{SqliteLog, begin, bytes, from_json, hex, hexes, json, sql, timestamp};
 use crate::domain::clock::Timestamp;
 use crate::domain::event::Fact;
@@ -10,19 +11,15 @@ use crate::domain::id::digest;
 use crate::domain::quarantine::Quarantined;
 use crate::stores::{Append, Log, LogRecord, QuarantineFilter, QuarantineStore, StoreResult};
 
-/// Facts written by one statement. Fewer go through a list in JSON, which is taken apart by `SQLite`: no statement has to be
-/// compiled for every number of facts that can gather.
-const FACTS_PER_STATEMENT: usize = 128;
+// Fewer go through a list in JSON, which is taken apart by `SQLite`: no statement has to be compiled for every number of
+// facts that can gather.
+static INBOX: Many = Many::new("INSERT OR FAIL INTO inbox (fact)", 1, 128, "");
 
 async fn append_facts(tx: &mut Transaction<'_, Sqlite>, facts: &[Fact]) -> StoreResult<()> {
-    let whole = facts.chunks_exact(FACTS_PER_STATEMENT);
+    let whole = facts.chunks_exact(INBOX.n_rows);
     let rest = whole.remainder();
     for some in whole {
-        let mut statement = QueryBuilder::new("INSERT INTO inbox (fact) ");
-        statement.push_values(some, |mut row, fact| {
-            row.push_bind(json(fact));
-        });
-        statement.build().execute(&mut **tx).await?;
+        INBOX.write(tx, some.iter().map(json).collect(), sqlx::query::Query::bind).await?;
     }
     if !rest.is_empty() {
         sqlx::query(sql!("append_facts")).bind(json(rest)).execute(&mut **tx).await?;

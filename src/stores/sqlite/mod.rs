@@ -26,6 +26,7 @@ mod health;
 mod ledger;
 mod listing;
 mod log;
+mod many;
 mod merges;
 mod profiles;
 mod reading;
