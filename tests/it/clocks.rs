@@ -3,7 +3,7 @@
 use rekindle::domain::event::names;
 use serde_json::json;
 
-use crate::real_daemon::look_into;
+use crate::real_daemon::carts::look_into;
 use crate::world::{DAY, HOUR, World, at};
 
 /// Asks everybody at every tick of `cron`, and rests so short that a tick fired twice would show.

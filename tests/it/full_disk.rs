@@ -11,8 +11,10 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::not_run::not_run;
-use crate::real_daemon::{CARTS, RealDaemon, cart, client, install, messages, post_batch, states, until};
+use crate::real_daemon::carts::{CARTS, cart, install, messages, states};
+use crate::real_daemon::{RealDaemon, client, post_batch, program_under};
 use crate::servers::http::{Behaviour, Receiver};
+use crate::until::until;
 
 /// A file system of some MiB that only the daemon sees, held by a process that sleeps.
 struct SmallDisk {
@@ -40,16 +42,18 @@ impl SmallDisk {
     }
 
     fn start(&self, dir: &Path) -> RealDaemon {
-        let holder = self.holder.id().to_string();
-        let words = ["nsenter", "-t", &holder, "-m", "--"];
-        RealDaemon::start_under(&words.map(OsStr::new), dir, &[])
+        RealDaemon::start_under(&self.inside().each_ref().map(OsStr::new), dir, &[])
+    }
+
+    /// The command under which a program sees it.
+    fn inside(&self) -> [String; 5] {
+        ["nsenter", "-t", &self.holder.id().to_string(), "-m", "--"].map(str::to_owned)
     }
 
     /// The states of all deliveries, asked of the program itself: `SQLite` does not open files through `/proc`.
     fn states(&self, dir: &Path) -> Vec<String> {
-        let mut command = Command::new("nsenter");
-        command.args(["-t", &self.holder.id().to_string(), "-m", "--", env!("CARGO_BIN_EXE_rekindle")]);
-        command.args(["deliveries", "list", "--json", "--limit", "1000", "--config"]).arg(dir.join("config.toml"));
+        let listing = ["deliveries", "list", "--json", "--limit", "1000"];
+        let mut command = program_under(&self.inside().each_ref().map(OsStr::new), dir, &listing);
         let listed: Value = serde_json::from_slice(&command.output().unwrap().stdout).unwrap_or_default();
         let mut states = Vec::new();
         collect_states(&listed, &mut states);
@@ -81,11 +85,6 @@ impl Drop for SmallDisk {
         self.holder.kill().ok();
         self.holder.wait().ok();
     }
-}
-
-async fn ready(daemon: &RealDaemon) -> String {
-    let answer = client().get(format!("http://{}/readyz", daemon.address())).send().await.unwrap();
-    answer.text().await.unwrap()
 }
 
 #[tokio::test]
@@ -121,7 +120,7 @@ async fn a_full_disk_refuses_events_loses_none_and_lets_deliveries_finish() {
     }
     daemon.wait_for("the disk is full: events are refused until 12 MiB are free");
     until("the ballast is gone", || async { !ballast.exists() }).await;
-    assert!(ready(&daemon).await.contains("not ready: the disk is full"));
+    assert!(daemon.text("/readyz").await.contains("not ready: the disk is full"));
     receiver.behave(Behaviour::status(200));
     let all_sent = vec!["sent"; acknowledged.len()];
     until("what is under way is sent and recorded", || async { disk.states(dir.path()) == all_sent }).await;
@@ -131,20 +130,20 @@ async fn a_full_disk_refuses_events_loses_none_and_lets_deliveries_finish() {
     daemon.kill();
     let daemon = disk.start(dir.path());
     let address = daemon.address();
-    until("it knows", || async { ready(&daemon).await.contains("not ready: the disk is full") }).await;
+    until("it knows", || async { daemon.text("/readyz").await.contains("not ready: the disk is full") }).await;
     assert_eq!(post_batch(&client, address, &[cart("meanwhile")]).await.unwrap().0, 507);
 
     fs::remove_file(disk.data.join("filler")).unwrap();
-    until("it is ready again", || async { ready(&daemon).await == "ready\n" }).await;
+    until("it is ready again", || async { daemon.text("/readyz").await == "ready\n" }).await;
     assert!(ballast.exists(), "laid again");
     assert_eq!(post_batch(&client, address, &[cart("after")]).await.unwrap().0, 200);
     acknowledged.push("after".to_owned());
     until("all is sent", || async { disk.states(dir.path()) == vec!["sent"; acknowledged.len()] }).await;
-    let log = daemon.stop();
+    let log = daemon.stop().await;
     let copy = TempDir::new().unwrap();
     fs::copy(disk.data.join("store.db"), copy.path().join("store.db")).unwrap();
     assert_eq!(messages(copy.path()).await, acknowledged);
-    assert_eq!(log.iter().filter(|line| line.contains("the disk is full")).count(), 1, "said once: {log:#?}");
+    assert_eq!(log.matches("the disk is full").count(), 1, "said once: {log}");
     assert_eq!(receiver.received().iter().filter(|request| request.body.is_empty()).count(), 0);
 }
 
@@ -162,7 +161,7 @@ async fn where_files_may_not_grow_events_are_refused_and_none_that_was_acknowled
     // The migrations need room; the limit is for what comes after them.
     let first = RealDaemon::start(dir.path());
     first.address();
-    first.stop();
+    first.stop().await;
     // In blocks of 512 bytes: 3 MiB.
     let limited = ["sh", "-c", "trap '' XFSZ; ulimit -f 6144; exec \"$@\"", "sh"].map(OsStr::new);
     let daemon = RealDaemon::start_under(&limited, dir.path(), &[]);
@@ -178,12 +177,12 @@ async fn where_files_may_not_grow_events_are_refused_and_none_that_was_acknowled
         assert!(n < 1_000, "the limit does not hold");
     }
     daemon.wait_for("the disk is full");
-    assert!(ready(&daemon).await.contains("not ready: the disk is full"));
+    assert!(daemon.text("/readyz").await.contains("not ready: the disk is full"));
     daemon.kill();
 
     let daemon = RealDaemon::start(dir.path());
     until("everything is derived", || async { messages(&dir.path().join("data")).await == acknowledged }).await;
     let sent = vec!["sent"; acknowledged.len()];
     until("all is sent", || async { states(&dir.path().join("data")).await == sent }).await;
-    daemon.stop();
+    daemon.stop().await;
 }

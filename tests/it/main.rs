@@ -46,5 +46,6 @@ mod tracking_api;
 mod undoing;
 mod unifying;
 mod unsubscribe_page;
+mod until;
 mod why_not;
 mod world;

@@ -10,7 +10,8 @@ use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
 use crate::not_run::not_run;
-use crate::real_daemon::{RealDaemon, client, install, post_batch};
+use crate::real_daemon::carts::install;
+use crate::real_daemon::{RealDaemon, client, post_batch};
 use crate::servers::http::{Behaviour, Receiver};
 
 const N_CLIENTS: usize = 8;
@@ -52,7 +53,7 @@ async fn no_acknowledgement_leaves_before_the_sync_that_follows_its_write() {
         }
     };
     futures_util::future::join_all((0..N_CLIENTS).map(one)).await;
-    daemon.stop();
+    daemon.stop().await;
 
     let calls = read(&String::from_utf8_lossy(&fs::read(&trace).unwrap()));
     for n in 0..N_CLIENTS {
