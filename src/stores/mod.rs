@@ -3,7 +3,7 @@
 //! other, and never spans both.
 //!
 //! Methods are intents, each one transaction. Everything that must hold together is one [`Commit`]. A behaviour exists when
-//! the conformance suite (`tests/it/store_conformance.rs`) says so.
+//! the conformance suite (`tests/it/store_conformance/`) says so.
 #![warn(missing_docs)]
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};

@@ -38,7 +38,6 @@ mod shop;
 mod signals;
 mod sim;
 mod store_conformance;
-mod store_listings;
 mod syncs;
 mod systemd;
 mod torture;
