@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::not_run::not_run;
 use crate::real_daemon::carts::{CARTS, cart, install, messages, states};
-use crate::real_daemon::{RealDaemon, client, post_batch, program_under};
+use crate::real_daemon::{RealDaemon, program_under};
 use crate::servers::http::{Behaviour, Receiver};
 use crate::until::until;
 
@@ -99,17 +99,16 @@ async fn a_full_disk_refuses_events_loses_none_and_lets_deliveries_finish() {
     let receiver = Receiver::start(come_again).await;
     install(dir.path(), receiver.address, &[CARTS], "ballast_mb = 8");
     let daemon = disk.start(dir.path());
-    let (client, address) = (client(), daemon.address());
     let ballast = disk.data.join("ballast");
     until("the ballast is laid", || async { ballast.exists() }).await;
-    assert_eq!(post_batch(&client, address, &[cart("before")]).await.unwrap().0, 200);
+    daemon.batch(&[cart("before")]).await;
     until("the receiver was asked", || async { !receiver.received().is_empty() }).await;
 
     disk.fill();
     let mut acknowledged = vec!["before".to_owned()];
     for n in 0.. {
         let id = format!("full-{n}");
-        match post_batch(&client, address, &[cart(&id)]).await.unwrap() {
+        match daemon.offer(&[cart(&id)]).await {
             (200, _) => acknowledged.push(id),
             (507, retry_after) => {
                 assert_eq!(retry_after.as_deref(), Some("10"));
@@ -124,19 +123,18 @@ async fn a_full_disk_refuses_events_loses_none_and_lets_deliveries_finish() {
     receiver.behave(Behaviour::status(200));
     let all_sent = vec!["sent"; acknowledged.len()];
     until("what is under way is sent and recorded", || async { disk.states(dir.path()) == all_sent }).await;
-    assert_eq!(post_batch(&client, address, &[cart("meanwhile")]).await.unwrap().0, 507);
+    assert_eq!(daemon.offer(&[cart("meanwhile")]).await.0, 507);
 
     // Whoever starts it anew on that disk gets a daemon that says what is wrong, not one that dies.
     daemon.kill();
     let daemon = disk.start(dir.path());
-    let address = daemon.address();
     until("it knows", || async { daemon.text("/readyz").await.contains("not ready: the disk is full") }).await;
-    assert_eq!(post_batch(&client, address, &[cart("meanwhile")]).await.unwrap().0, 507);
+    assert_eq!(daemon.offer(&[cart("meanwhile")]).await.0, 507);
 
     fs::remove_file(disk.data.join("filler")).unwrap();
     until("it is ready again", || async { daemon.text("/readyz").await == "ready\n" }).await;
     assert!(ballast.exists(), "laid again");
-    assert_eq!(post_batch(&client, address, &[cart("after")]).await.unwrap().0, 200);
+    daemon.batch(&[cart("after")]).await;
     acknowledged.push("after".to_owned());
     until("all is sent", || async { disk.states(dir.path()) == vec!["sent"; acknowledged.len()] }).await;
     let log = daemon.stop().await;
@@ -159,17 +157,14 @@ async fn where_files_may_not_grow_events_are_refused_and_none_that_was_acknowled
     let (dir, receiver) = (TempDir::new().unwrap(), Receiver::start(Behaviour::status(200)).await);
     install(dir.path(), receiver.address, &[CARTS], "ballast_mb = 1");
     // The migrations need room; the limit is for what comes after them.
-    let first = RealDaemon::start(dir.path());
-    first.address();
-    first.stop().await;
+    RealDaemon::start(dir.path()).listening().stop().await;
     // In blocks of 512 bytes: 3 MiB.
     let limited = ["sh", "-c", "trap '' XFSZ; ulimit -f 6144; exec \"$@\"", "sh"].map(OsStr::new);
     let daemon = RealDaemon::start_under(&limited, dir.path(), &[]);
-    let (client, address) = (client(), daemon.address());
     let mut acknowledged = Vec::new();
     for n in 0.. {
         let id = format!("m{n}");
-        match post_batch(&client, address, &[fat(&id)]).await.unwrap() {
+        match daemon.offer(&[fat(&id)]).await {
             (200, _) => acknowledged.push(id),
             (507, _) => break,
             (status, _) => panic!("{status}"),

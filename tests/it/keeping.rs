@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use sqlx::{ConnectOptions, Connection};
 
 use crate::real_daemon::{RealDaemon, program};
+use crate::rules::on_order;
 use crate::world::{DAY, World};
 
 pub(crate) fn rekindle(folder: &Path, args: &[&str]) -> Output {
@@ -50,19 +51,9 @@ async fn tamper(folder: &Path, statement: &'static str) {
     connection.close().await.unwrap();
 }
 
-const THANKS: (&str, &str) = (
-    "thanks.rhai",
-    r#"
-//! A task for every order.
-const RULE = #{ trigger: on("Order Completed") };
-fn when(customer) { true }
-fn then(customer) { task("say thanks"); }
-"#,
-);
-
 /// Ada with an order, somebody at a browser, and two who were joined by an event.
 async fn shop() -> World {
-    let mut world = World::with_rules(&[THANKS]).await;
+    let mut world = World::with_rules(&[("thanks.rhai", &on_order("task(\"say thanks\");"))]).await;
     for user in ["ada", "bob"] {
         world.consenting(user).await;
         world.happens(user, names::ORDER_COMPLETED, json!({ "order_id": user, "total": 12.5 })).await;
@@ -157,8 +148,7 @@ async fn a_running_daemon_takes_up_what_an_operator_states_beside_it() {
     close(&mut world).await;
     let folder = world.dir.path().to_owned();
     let anywhere = ["env", "REKINDLE__HTTP__LISTEN=127.0.0.1:0"].map(OsStr::new);
-    let daemon = RealDaemon::start_under(&anywhere, &folder, &[]);
-    daemon.address();
+    let _daemon = RealDaemon::start_under(&anywhere, &folder, &[]).listening();
     let said = well(&folder, &["merges", "join", "ada", "bob"]);
     assert!(said.contains("the running daemon has taken it up"), "{said}");
     let listed = well_json(&folder, &["merges", "list", "--json", "--limit", "1"]);
@@ -166,6 +156,8 @@ async fn a_running_daemon_takes_up_what_an_operator_states_beside_it() {
     let next = listed["next"].as_str().unwrap();
     let rest = well_json(&folder, &["merges", "list", "--json", "--after", next]);
     assert_eq!(rest["items"].as_array().unwrap().len(), 1, "{rest}");
+    let both = well_json(&folder, &["merges", "list", "--json", "--limit", "2"]);
+    assert_eq!(both["next"], Value::Null, "a page that is just full is the last one");
     // A task is taken off the list and put back, all beside the daemon.
     let tasks = well_json(&folder, &["tasks", "list", "--json"]);
     let task = tasks["items"][0]["delivery"].as_str().unwrap();

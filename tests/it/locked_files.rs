@@ -7,8 +7,8 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection, Executor};
 use tempfile::TempDir;
 
+use crate::real_daemon::RealDaemon;
 use crate::real_daemon::carts::{CARTS, cart, install, messages, states};
-use crate::real_daemon::{RealDaemon, client, post_batch};
 use crate::servers::held::{COME_AGAIN, Held, TAKEN};
 use crate::servers::http::{Behaviour, Receiver};
 use crate::until::until;
@@ -24,17 +24,16 @@ async fn lock(file: &Path) -> SqliteConnection {
 async fn while_the_log_is_locked_senders_are_told_to_come_again_and_it_goes_on_by_itself() {
     let (dir, receiver) = (TempDir::new().unwrap(), Receiver::start(Behaviour::status(200)).await);
     install(dir.path(), receiver.address, &[CARTS], "ballast_mb = 1");
-    let daemon = RealDaemon::start(dir.path());
-    let (client, address) = (client(), daemon.address());
+    let daemon = RealDaemon::start(dir.path()).listening();
     let held = lock(&dir.path().join("data/log.db")).await;
     for _ in 0..2 {
-        let answer = post_batch(&client, address, &[cart("one")]).await.unwrap();
+        let answer = daemon.offer(&[cart("one")]).await;
         assert_eq!(answer, (503, Some("10".to_owned())));
     }
     assert!(daemon.text("/readyz").await.contains("not ready: the log cannot be written"));
     held.close().await.unwrap();
     until("it is ready again", || async { daemon.text("/readyz").await == "ready\n" }).await;
-    assert_eq!(post_batch(&client, address, &[cart("one")]).await.unwrap().0, 200);
+    daemon.batch(&[cart("one")]).await;
     until("the webhook is sent", || async { states(&dir.path().join("data")).await == ["sent"] }).await;
     let log = daemon.stop().await;
     assert_eq!(log.matches("the log cannot be written").count(), 1, "said once: {log}");
@@ -48,11 +47,10 @@ async fn while_the_store_is_locked_events_are_taken_in_and_nothing_is_lost_or_se
     let (dir, receiver) = (TempDir::new().unwrap(), Receiver::start(Behaviour::status(200)).await);
     install(dir.path(), receiver.address, &[CARTS], "ballast_mb = 1");
     let daemon = RealDaemon::start(dir.path());
-    let (client, address) = (client(), daemon.address());
-    assert_eq!(post_batch(&client, address, &[cart("before")]).await.unwrap().0, 200);
+    daemon.batch(&[cart("before")]).await;
     until("the first is sent", || async { states(&dir.path().join("data")).await == ["sent"] }).await;
     let held = lock(&dir.path().join("data/store.db")).await;
-    assert_eq!(post_batch(&client, address, &[cart("meanwhile")]).await.unwrap().0, 200);
+    daemon.batch(&[cart("meanwhile")]).await;
     daemon.wait_for("deciding failed and is tried again until it goes on");
     assert!(daemon.text("/readyz").await.contains("not ready: deciding failed"));
     held.close().await.unwrap();
@@ -69,10 +67,9 @@ async fn what_is_under_way_when_the_store_is_locked_is_finished_and_its_outcome_
     let data = dir.path().join("data");
     install(dir.path(), receiver.address, &[CARTS], "ballast_mb = 1");
     let daemon = RealDaemon::start(dir.path());
-    let (client, address) = (client(), daemon.address());
-    assert_eq!(post_batch(&client, address, &[cart("in the middle")]).await.unwrap().0, 200);
+    daemon.batch(&[cart("in the middle")]).await;
     let hanging = receiver.next();
-    assert_eq!(post_batch(&client, address, &[cart("to be tried again")]).await.unwrap().0, 200);
+    daemon.batch(&[cart("to be tried again")]).await;
     let patient = receiver.next();
     patient.answer(COME_AGAIN);
     until("the second waits", || async { states(&data).await == ["committing", "due"] }).await;
@@ -94,9 +91,7 @@ async fn what_is_under_way_when_the_store_is_locked_is_finished_and_its_outcome_
 async fn data_of_a_newer_version_are_refused_and_left_as_they_are() {
     let (dir, receiver) = (TempDir::new().unwrap(), Receiver::start(Behaviour::status(200)).await);
     install(dir.path(), receiver.address, &[], "ballast_mb = 1");
-    let daemon = RealDaemon::start(dir.path());
-    daemon.address();
-    daemon.stop().await;
+    RealDaemon::start(dir.path()).listening().stop().await;
     let file = dir.path().join("data/store.db");
     let mut store = SqliteConnectOptions::new().filename(&file).connect().await.unwrap();
     let newer = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)

@@ -32,6 +32,7 @@ mod references;
 mod reloading;
 mod replaying;
 mod repository;
+mod rules;
 mod rust_source;
 mod servers;
 mod shop;

@@ -8,8 +8,9 @@ use rekindle::telemetry::Metrics;
 use serde_json::{Value, json};
 
 use crate::real_daemon::RealDaemon;
-use crate::real_daemon::installation::{Installation, on_order};
+use crate::real_daemon::installation::Installation;
 use crate::repository::{ROOT, page};
+use crate::rules::on_order;
 use crate::servers::Happenings;
 use crate::servers::http::{Behaviour as Answers, Receiver};
 use crate::servers::smtp::{Behaviour, SmtpServer};

@@ -15,8 +15,7 @@ use crate::until::until;
 async fn in_the_middle(dir: &Path, receiver: &Held, arguments: &[&str]) -> (RealDaemon, Waiting) {
     install(dir, receiver.address, &[CARTS], "ballast_mb = 1");
     let daemon = RealDaemon::start_under(&[], dir, arguments);
-    let answer = post_batch(&client(), daemon.address(), &[cart("one")]).await.unwrap();
-    assert_eq!(answer.0, 200);
+    daemon.batch(&[cart("one")]).await;
     let waiting = receiver.next();
     (daemon, waiting)
 }
@@ -93,7 +92,7 @@ async fn a_receiver_that_hangs_holds_up_its_own_place_and_nobody_else() {
     let (dir, receiver) = (TempDir::new().unwrap(), Held::start());
     let (daemon, hanging) = in_the_middle(dir.path(), &receiver, &[]).await;
     for n in 0..10 {
-        assert_eq!(post_batch(&client(), daemon.address(), &[cart(&n.to_string())]).await.unwrap().0, 200);
+        daemon.batch(&[cart(&n.to_string())]).await;
         let other = receiver.next();
         assert_ne!(other.id, hanging.id);
         other.answer(TAKEN);

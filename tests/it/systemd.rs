@@ -5,8 +5,9 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
 use crate::real_daemon::RealDaemon;
-use crate::real_daemon::installation::{Installation, on_order};
+use crate::real_daemon::installation::Installation;
 use crate::repository::page;
+use crate::rules::on_order;
 
 struct Systemd(UnixDatagram);
 

@@ -4,7 +4,8 @@
 use serde_json::{Value, json};
 
 use crate::channels::mail::Mail;
-use crate::real_daemon::installation::{Installation, on_order};
+use crate::real_daemon::installation::{Installation, mail_and_webhooks};
+use crate::rules::on_order;
 use crate::servers::http::{Behaviour as Answers, Receiver};
 use crate::servers::smtp::{Behaviour, SmtpServer};
 use crate::until::until;
@@ -31,13 +32,7 @@ fn part(mail: &Mail, kind: &str) -> String {
 async fn hostile_fields_reach_mail_webhook_and_terminal_as_mere_text() {
     let server = SmtpServer::start(Behaviour::default(), crate::servers::Happenings::default());
     let receiver = Receiver::start(Answers::status(200)).await;
-    let sections = format!(
-        "[email]\nkind = \"smtp\"\nhost = \"127.0.0.1\"\nport = {}\ntls = \"none\"\nfrom = \"Shop <shop@shop.example>\"\n\
-         [webhook]\nkind = \"http\"\n[[webhook.endpoints]]\nname = \"crm\"\nurl = \"http://{}/\"\n\
-         secret = \"whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\"\n",
-        server.address.port(),
-        receiver.address
-    );
+    let sections = mail_and_webhooks(&server, &[("crm", &receiver)]);
     let then = "email(\"receipt\"); webhook(\"crm\", #{ name: customer.first_name, formula: customer.formula }); \
                 task(`Call ${customer.first_name ?? \"\"}`);";
     let installation = Installation::new(&sections, &[("thanks.rhai", &on_order(then))]);

@@ -6,7 +6,8 @@ use rekindle::stores::{DeliveryFilter, ReadStore};
 use serde_json::json;
 
 use crate::real_daemon::RealDaemon;
-use crate::real_daemon::installation::{Installation, on_order};
+use crate::real_daemon::installation::{Installation, mail_and_webhooks};
+use crate::rules::on_order;
 use crate::servers::http::{Behaviour as Answers, Receiver};
 use crate::servers::smtp::{Behaviour, SmtpServer};
 use crate::until::until;
@@ -33,20 +34,7 @@ async fn a_receiver_that_never_answers_holds_up_nobody_else() {
     let silent_mail =
         SmtpServer::start(Behaviour { mail: "hang", ..Behaviour::default() }, crate::servers::Happenings::default());
     let (silent, good) = (Receiver::start(Answers::Hangs).await, Receiver::start(Answers::status(200)).await);
-    let endpoint = |name: &str, receiver: &Receiver| {
-        format!(
-            "[[webhook.endpoints]]\nname = \"{name}\"\nurl = \"http://{}/\"\nsecret = \"whsec_{}=\"\n",
-            receiver.address,
-            "A".repeat(43)
-        )
-    };
-    let sections = format!(
-        "[email]\nkind = \"smtp\"\nhost = \"127.0.0.1\"\nport = {}\ntls = \"none\"\nfrom = \"Shop <shop@shop.example>\"\n\
-         [webhook]\nkind = \"http\"\n{}{}",
-        silent_mail.address.port(),
-        endpoint("silent", &silent),
-        endpoint("good", &good),
-    );
+    let sections = mail_and_webhooks(&silent_mail, &[("silent", &silent), ("good", &good)]);
     let then = "email(\"receipt\"); webhook(\"silent\", #{}); webhook(\"good\", #{}); task(\"thank\");";
     let installation = Installation::new(&sections, &[("thanks.rhai", &on_order(then))]);
     let daemon = installation.start();

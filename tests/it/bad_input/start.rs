@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use crate::real_daemon::installation::{Installation, on_order};
+use crate::real_daemon::installation::Installation;
+use crate::rules::on_order;
 
 #[test]
 fn an_unknown_key_is_refused_with_its_line_and_a_suggestion() {

@@ -6,7 +6,8 @@ use rekindle::domain::event::names;
 use rekindle::stores::sqlite::{Access, SqliteFiles};
 use rekindle::stores::{CustomerState, ProfileStore};
 
-use crate::real_daemon::installation::{Installation, on_order};
+use crate::real_daemon::installation::Installation;
+use crate::rules::on_order;
 use crate::until::until;
 
 /// An order of `user` with this text as its properties.

@@ -11,6 +11,8 @@ use rekindle::stores::{Log, ReadStore};
 use tempfile::TempDir;
 
 use super::{RealDaemon, program};
+use crate::servers::http::Receiver;
+use crate::servers::smtp::SmtpServer;
 use crate::until::until;
 
 /// Configuration, rules and templates on the disk.
@@ -91,9 +93,7 @@ impl Installation {
         let settings: Vec<String> = environment.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let words: Vec<&OsStr> =
             ["env"].into_iter().chain(settings.iter().map(String::as_str)).map(OsStr::new).collect();
-        let daemon = RealDaemon::start_under(&words, self.dir.path(), arguments);
-        daemon.address();
-        daemon
+        RealDaemon::start_under(&words, self.dir.path(), arguments).listening()
     }
 
     /// The titles of the tasks that rules opened, oldest first, once there are so many.
@@ -118,9 +118,17 @@ impl Installation {
     }
 }
 
-/// A rule that does this when an order is completed.
-pub(crate) fn on_order(then: &str) -> String {
+/// The sections for this mail server and these receivers of webhooks, by name.
+pub(crate) fn mail_and_webhooks(mail: &SmtpServer, endpoints: &[(&str, &Receiver)]) -> String {
+    let endpoint = |(name, receiver): &(&str, &Receiver)| {
+        let secret = "A".repeat(43);
+        let url = format!("http://{}/", receiver.address);
+        format!("[[webhook.endpoints]]\nname = \"{name}\"\nurl = \"{url}\"\nsecret = \"whsec_{secret}=\"\n")
+    };
     format!(
-        "const RULE = #{{ trigger: on(\"Order Completed\") }};\nfn when(customer) {{ true }}\nfn then(customer) {{ {then} }}\n"
+        "[email]\nkind = \"smtp\"\nhost = \"127.0.0.1\"\nport = {}\ntls = \"none\"\nfrom = \"Shop <shop@shop.example>\"\n\
+         [webhook]\nkind = \"http\"\n{}",
+        mail.address.port(),
+        endpoints.iter().map(endpoint).collect::<String>()
     )
 }

@@ -78,6 +78,12 @@ impl RealDaemon {
         line[from..end.map_or(line.len(), |end| from + end)].parse().unwrap()
     }
 
+    /// Itself, once it listens: its files are there, and signals reach it.
+    pub(crate) fn listening(self) -> Self {
+        self.address();
+        self
+    }
+
     /// The first line that contains this; waits for it.
     pub(crate) fn wait_for(&self, text: &str) -> String {
         let found = self.said.wait_until(|line| line.contains(text));
@@ -112,9 +118,14 @@ impl RealDaemon {
         self.request(path).body(body).send().await.unwrap().status().as_u16()
     }
 
+    /// Posts a batch; the status and how long to wait.
+    pub(crate) async fn offer(&self, items: &[Value]) -> (u16, Option<String>) {
+        post_batch(&self.client, self.address(), items).await.unwrap()
+    }
+
     /// Posts a batch that must be accepted.
     pub(crate) async fn batch(&self, items: &[Value]) {
-        assert_eq!(post_batch(&self.client, self.address(), items).await.unwrap().0, 200);
+        assert_eq!(self.offer(items).await.0, 200);
     }
 
     /// `TERM`, `HUP`, `STOP`, `CONT`.
