@@ -38,5 +38,10 @@ pub(crate) async fn until<A: Answer>(what: &str, mut ask: impl AsyncFnMut() -> A
             tokio::time::sleep(PAUSE).await;
         }
     };
-    tokio::time::timeout(PATIENCE, asking).await.unwrap_or_else(|_| panic!("waited in vain until {what}"))
+    patiently(what, asking).await
+}
+
+/// What this comes to, which may be never where something is broken.
+pub(crate) async fn patiently<T>(what: &str, coming: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, coming).await.unwrap_or_else(|_| panic!("waited in vain until {what}"))
 }

@@ -9,7 +9,7 @@ use super::mail::Mail;
 use super::*;
 use crate::not_run::not_run;
 use crate::servers::smtp::{AUTHORITY, Behaviour, SmtpServer, Tls};
-use crate::until::until;
+use crate::until::{patiently, until};
 
 /// The channel to a server on `port`, with short waits; `more` is added to the section.
 fn channel(port: u16, more: &str) -> Result<Box<dyn Channel>, String> {
@@ -97,7 +97,7 @@ async fn a_server_that_never_answers_is_given_up_and_only_a_sent_content_is_unkn
     let outcome = async |behaviour| {
         let server = SmtpServer::start(behaviour, Happenings::default());
         let channel = channel(server.address.port(), "").unwrap();
-        channel.deliver(&win_back(1), &Intent::durable()).await
+        patiently("it is given up", channel.deliver(&win_back(1), &Intent::durable())).await
     };
     let unknown = outcome(Behaviour { dot: "hang", ..Behaviour::default() }).await;
     assert!(matches!(&unknown, Outcome::Unknown { why } if why.contains("took longer than 150ms")), "{unknown:?}");
