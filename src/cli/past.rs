@@ -73,9 +73,7 @@ pub(super) async fn customer_at(
         segments: Arc::default(),
         ..today.clone()
     };
-    let (members, _) = context.book.segments_of(&subject(&state, None, at, context));
-    let names = context.book.segment_names();
-    state.segments = Arc::new(names.map(|name| (name.to_owned(), members.contains(name))).collect());
+    state.segments = context.book.segments_of(&subject(&state, None, at, context)).0;
     Ok(state)
 }
 

@@ -154,6 +154,7 @@ impl View {
             view["cooldown_seconds"] = json!(rule.card.cooldown.map(seconds));
             view["holdout"] = json!(rule.card.holdout);
             view["max_lateness_seconds"] = json!(seconds(rule.card.max_lateness));
+            view["compiled"] = json!(rule.is_compiled());
             view["condition"] = json!(rule.condition().map(|condition| condition.text));
         }
         view
@@ -211,6 +212,7 @@ fn card(out: &mut String, rule: &Rule, next_runs: &[Timestamp], config: &Config)
     writeln!(out, "  cooldown   {cooldown}")?;
     writeln!(out, "  holdout    {:.0} %", rule.card.holdout * 100.0)?;
     writeln!(out, "  of use for {}", length(rule.card.max_lateness))?;
+    writeln!(out, "  asked      {}", if rule.is_compiled() { "compiled" } else { "by Rhai" })?;
     if let Some(condition) = rule.condition() {
         writeln!(out, "\nCondition ({}, from line {} on)", file_name(&rule.path), condition.line)?;
         for line in condition.text.lines() {

@@ -11,8 +11,10 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Zoned};
 use serde::{Deserialize, Serialize};
 
+/// Microseconds in one hour.
+pub const HOUR: i64 = 3_600 * 1_000_000;
 /// Microseconds in one day.
-pub const DAY: i64 = 86_400 * 1_000_000;
+pub const DAY: i64 = 24 * HOUR;
 
 /// An instant, in microseconds since the Unix epoch, UTC. Serialised as that integer.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]

@@ -1,9 +1,14 @@
 //! Segments: named sets of customers by condition, and the signals of entering and leaving them.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::clock::Timestamp;
 use super::id::{CustomerId, EventId, SignalId};
+
+/// Segment → whether the customer is in it. A name that is absent was never asked about.
+pub type Memberships = BTreeMap<String, bool>;
 
 /// Into a segment, or out of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

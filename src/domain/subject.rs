@@ -1,7 +1,6 @@
 //! The subject: everything that a rule, a segment or a template may see of one customer at one instant. Deciding is pure
 //! because this is all there is to decide from.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
@@ -11,6 +10,7 @@ use super::event::Fact;
 use super::id::CustomerId;
 use super::profile::Profile;
 use super::score::{ScoreKind, Scores};
+use super::segment::Memberships;
 
 /// One customer at one instant.
 #[derive(Clone, Debug)]
@@ -21,8 +21,8 @@ pub struct Subject {
     pub profile: Arc<Profile>,
     /// What the models say.
     pub scores: Arc<Scores>,
-    /// The segments that the customer is in.
-    pub segments: Arc<BTreeSet<String>>,
+    /// The segments that the customer is in, and those that it is not.
+    pub segments: Arc<Memberships>,
     /// The event that woke the rule, where one did.
     pub event: Option<Arc<Fact>>,
     /// "Now" for this decision.
@@ -32,6 +32,11 @@ pub struct Subject {
 }
 
 impl Subject {
+    /// Whether the customer is in `segment`.
+    pub fn is_in(&self, segment: &str) -> bool {
+        self.segments.get(segment) == Some(&true)
+    }
+
     /// The number of a score; `None` is "not enough data" or never scored.
     pub fn score(&self, kind: ScoreKind) -> Option<f64> {
         self.scores.get(&kind)?.value

@@ -89,6 +89,10 @@ pub fn decide(
     if decision.stopped.is_some() {
         return decision;
     }
+    if rule.surely_not(subject) {
+        decision.stopped = Some(Stopped::Condition);
+        return decision;
+    }
     let evaluation = rule.evaluate(subject);
     decision.stopped = match (&evaluation.failed_at, evaluation.matched) {
         (Some(_), _) => Some(Stopped::Failed),

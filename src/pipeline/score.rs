@@ -1,6 +1,5 @@
 //! Score: what the models say of a customer, and which segments follow. Changes of membership are noted as signals.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::DecisionContext;
@@ -27,12 +26,11 @@ pub enum Waking {
 
 /// The subject for deciding about `state` at `now`.
 pub fn subject(state: &CustomerState, event: Option<Arc<Fact>>, now: Timestamp, context: &DecisionContext) -> Subject {
-    let member = state.segments.iter().filter(|(_, member)| **member).map(|(name, _)| name.clone());
     Subject {
         customer: state.customer,
         profile: state.profile.clone(),
         scores: state.scores.clone(),
-        segments: Arc::new(member.collect()),
+        segments: state.segments.clone(),
         event,
         now,
         business: context.business.clone(),
@@ -63,14 +61,15 @@ pub fn judge(
     let facts = CustomerFacts::of(state.customer, &state.profile, &context.business);
     state.scores = Arc::new(scores(&facts, now, context));
 
-    let (members, errors) = context.book.segments_of(&subject(state, None, now, context));
+    let (segments, errors) = context.book.segments_of(&subject(state, None, now, context));
     for error in errors {
         tracing::warn!(customer.id = %state.customer, place = error.place(), "a segment could not be asked");
     }
     let mut signals = Vec::new();
-    let mut segments = BTreeMap::new();
-    for name in context.book.segment_names() {
-        let is = members.contains(name);
+    if Arc::ptr_eq(&segments, &state.segments) {
+        return signals;
+    }
+    for (name, &is) in segments.iter() {
         let was = match (state.segments.get(name), waking) {
             (Some(was), _) => Some(*was),
             (None, Waking::Aloud { new: true }) => Some(false),
@@ -80,8 +79,7 @@ pub fn judge(
             let transition = if is { Transition::Entered } else { Transition::Left };
             signals.push(Signal::new(state.customer, name, transition, now, cause));
         }
-        segments.insert(name.to_owned(), is);
     }
-    state.segments = Arc::new(segments);
+    state.segments = segments;
     signals
 }

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use rhai::Module;
+use rhai::{AST, Module};
 
 use super::check::{Kind, check};
 use super::findings::Findings;
@@ -14,6 +14,7 @@ use super::rule::{Rule, Source};
 use super::segments::Segments;
 use super::{Known, Vocabulary, host, parse, program};
 use crate::domain::diagnostic::{Diagnostic, Severity};
+use crate::domain::segment::Memberships;
 use crate::domain::subject::Subject;
 
 /// A file longer than this is not a rule.
@@ -33,6 +34,7 @@ struct Common {
     text: String,
     module: Arc<Module>,
     functions: BTreeSet<(String, usize)>,
+    tree: AST,
 }
 
 impl RuleBook {
@@ -82,7 +84,12 @@ impl RuleBook {
 
     /// The names of all segments.
     pub fn segment_names(&self) -> impl Iterator<Item = &str> {
-        self.segments.iter().flat_map(|segments| segments.names.iter().map(String::as_str))
+        self.segments.iter().flat_map(|segments| segments.names())
+    }
+
+    /// The segments whose condition is not compiled: Rhai is asked about everybody.
+    pub fn segments_left_to_rhai(&self) -> Vec<&str> {
+        self.segments.iter().flat_map(|segments| segments.left_to_rhai()).collect()
     }
 
     /// Of each segment, what changes when its condition was edited: the hash of its text and of what it leans on.
@@ -90,9 +97,9 @@ impl RuleBook {
         self.segments.as_ref().map_or_else(Default::default, |segments| segments.versions.clone())
     }
 
-    /// The segments that `subject` is in, and what went wrong while asking. Where a condition fails, membership stays as
-    /// `subject.segments` has it.
-    pub fn segments_of(&self, subject: &Subject) -> (BTreeSet<String>, Vec<Diagnostic>) {
+    /// The segments that `subject` is in and not in, and what went wrong while asking. Where a condition fails, membership
+    /// stays as `subject.segments` has it; where nothing changed, that is what is given back.
+    pub fn segments_of(&self, subject: &Subject) -> (Arc<Memberships>, Vec<Diagnostic>) {
         self.segments.as_ref().map_or_else(Default::default, |segments| segments.of(subject))
     }
 
@@ -119,7 +126,7 @@ impl RuleBook {
         if !findings.has_errors() {
             match program::module(&engine, &tree, &shown(&path)) {
                 Ok(module) => {
-                    let common = Common { text, module: Arc::new(module), functions: functions.clone() };
+                    let common = Common { text, module: Arc::new(module), functions: functions.clone(), tree };
                     self.common = Some(Arc::new(common));
                 }
                 Err(failure) => findings.add(failure.diagnostic()),
@@ -143,19 +150,22 @@ impl RuleBook {
         let path = dir.join("segments.rhai");
         let Some(text) = self.read(&path) else {
             self.segments = if path.exists() { last_good.and_then(|last| last.segments.clone()) } else { None };
-            return self.segments.as_ref().map(|segments| segments.names.clone()).unwrap_or_default();
+            let names = |segments: &Arc<Segments>| segments.names().map(str::to_owned).collect();
+            return self.segments.as_ref().map(names).unwrap_or_default();
         };
         let mut findings = Findings::new(&shown(&path));
         self.lean_on_common(&text, &mut findings);
         let none = BTreeSet::new();
         let known = Known { vocabulary, segments: &none, common: shared };
         let common_text = self.common.as_ref().map_or("", |common| common.text.as_str());
+        let common_tree = self.common.as_ref().map(|common| &common.tree);
+        let source = Source { id: "segments", path: &shown(&path), text: &text, common_text, common_tree };
         let engine = host::engine(self.common_module());
-        let (segments, names) = Segments::load(engine, &shown(&path), &text, common_text, &known, &mut findings);
+        let (segments, names) = Segments::load(engine, &source, &known, &mut findings);
         self.diagnostics.extend(findings.into_sorted());
         self.segments = segments.map(Arc::new).or_else(|| last_good.and_then(|last| last.segments.clone()));
         // Rules are held to what is in force; to what was meant only while nothing is.
-        self.segments.as_ref().map_or(names, |segments| segments.names.clone())
+        self.segments.as_ref().map_or(names, |segments| segments.names().map(str::to_owned).collect())
     }
 
     fn load_rule(&mut self, dir: &Path, id: &str, file: &str, known: &Known<'_>, last_good: Option<&RuleBook>) {
@@ -166,7 +176,8 @@ impl RuleBook {
             let mut findings = Findings::new(&shown(&path));
             self.lean_on_common(&text, &mut findings);
             let common_text = self.common.as_ref().map_or("", |common| common.text.as_str());
-            let source = Source { id, path: &shown(&path), text: &text, common_text };
+            let common_tree = self.common.as_ref().map(|common| &common.tree);
+            let source = Source { id, path: &shown(&path), text: &text, common_text, common_tree };
             rule = Rule::load(host::engine(self.common_module()), &source, known, &mut findings).map(Arc::new);
             self.diagnostics.extend(findings.into_sorted());
         }

@@ -1,7 +1,8 @@
 //! The rule language: files that a marketing team writes, read, checked and run.
 //!
 //! A file's way: `parse` (text → syntax tree, all errors) → `card` (what `RULE` states) → `check` (what would go wrong
-//! while running, found by reading) → `program` (ready to be called) → `rule` or `segments`. `book` does this for a whole
+//! while running, found by reading) → `program` (ready to be called) and,
+//! where a condition allows it, `kernel/` (the same, many times as fast) → `rule` or `segments`. `book` does this for a whole
 //! folder and keeps the last good version of what is broken; `host/` is what a script can see and say; `testing/` runs the
 //! `NAME.test.toml` beside each rule on virtual time.
 //!
@@ -15,6 +16,7 @@ mod check;
 mod conjuncts;
 mod explain;
 mod host;
+mod kernel;
 mod parse;
 mod program;
 pub mod reference;

@@ -46,24 +46,8 @@ impl Program {
         Ok(Program { engine, wrapper, file: file.to_owned() })
     }
 
-    /// One function that asks all of `entries`: half of what a short condition costs is the way into the engine.
-    pub(super) fn together<'a>(&self, entries: impl Iterator<Item = &'a str>) -> Option<AST> {
-        let calls: Vec<String> = entries.map(|name| format!("{SPACE}::{name}(customer)")).collect();
-        self.engine.compile(format!("fn all(customer) {{ [{}] }}", calls.join(", "))).ok()
-    }
-
-    /// The answers of [`Program::together`] in its order; `None` when one of them failed or is neither yes nor no, or all of
-    /// them need more steps than one may.
-    pub(super) fn ask_together(&self, all: &AST, run: &Arc<Run>) -> Option<Vec<bool>> {
-        self.call_in(all, "all", run, false).ok()?.into_typed_array().ok()
-    }
-
     /// Calls `entry` over the subject of `run`.
     pub(super) fn call(&self, entry: &str, run: &Arc<Run>, takes_event: bool) -> Result<Dynamic, Failure> {
-        self.call_in(&self.wrapper, entry, run, takes_event)
-    }
-
-    fn call_in(&self, tree: &AST, entry: &str, run: &Arc<Run>, takes_event: bool) -> Result<Dynamic, Failure> {
         let customer = Customer(Arc::clone(run));
         // The tag is how a verb, which has no customer among its arguments, finds its run.
         let options = CallFnOptions::new().eval_ast(false).with_tag(customer.clone());
@@ -71,9 +55,9 @@ impl Program {
         let answer = with_budget(|| {
             if takes_event {
                 let event = Event(Arc::clone(run));
-                self.engine.call_fn_with_options(options, &mut scope, tree, entry, (customer, event))
+                self.engine.call_fn_with_options(options, &mut scope, &self.wrapper, entry, (customer, event))
             } else {
-                self.engine.call_fn_with_options(options, &mut scope, tree, entry, (customer,))
+                self.engine.call_fn_with_options(options, &mut scope, &self.wrapper, entry, (customer,))
             }
         });
         answer.map_err(|error| Failure::of(&error, &self.file))

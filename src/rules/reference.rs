@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::card;
-use super::host::{customer, event, span, verbs};
+use super::host::{answer, customer, event, span, verbs};
 
 pub use crate::script::{ITEMS, OPERATIONS, STRING_BYTES};
 
@@ -180,7 +180,7 @@ pub fn language() -> Language {
         ..explain("trigger", TRIGGERS, name, "", &[])
     });
     let triggers = triggers.collect();
-    let properties = customer::OWNED.iter().map(|owned| {
+    let properties = answer::OWNED.iter().map(|owned| {
         let word = explain("property", PROPERTIES, owned.name, "customer.", &[]);
         Word { may_be_missing: owned.may_be_missing, ..word }
     });

@@ -7,6 +7,7 @@ use rhai::{AST, Engine};
 use super::check::{Kind, check};
 use super::findings::Findings;
 use super::host::run::{Phase, Run};
+use super::kernel::{Kernel, Sources};
 use super::program::Program;
 use super::{Known, card, parse};
 use crate::domain::id::short_hash;
@@ -29,6 +30,7 @@ pub struct Rule {
     pub card: RuleCard,
     pub(super) text: String,
     program: Program,
+    kernel: Option<Kernel>,
     when_takes_event: bool,
     then_takes_event: bool,
 }
@@ -39,6 +41,7 @@ pub(super) struct Source<'a> {
     pub(super) path: &'a str,
     pub(super) text: &'a str,
     pub(super) common_text: &'a str,
+    pub(super) common_tree: Option<&'a AST>,
 }
 
 impl Rule {
@@ -73,6 +76,7 @@ impl Rule {
                 card: card?,
                 text: source.text.to_owned(),
                 program,
+                kernel: Kernel::compile(&Sources::new(&tree, source.common_tree, Phase::When), "when"),
                 when_takes_event: when == 2,
                 then_takes_event: then == 2,
             }),
@@ -85,7 +89,7 @@ impl Rule {
 
     /// Whether `subject` belongs to those whom this rule is asked about.
     pub fn addresses(&self, subject: &Subject) -> bool {
-        self.card.audience.as_ref().is_none_or(|audience| subject.segments.contains(audience))
+        self.card.audience.as_ref().is_none_or(|audience| subject.is_in(audience))
     }
 
     /// Runs `when`, and `then` where that said yes. Pure: nothing is done, everything is noted. Audience, cooldown and
@@ -108,9 +112,22 @@ impl Rule {
         Evaluation { matched, actions, trace: run.take_seen(), error, failed_at }
     }
 
+    /// Whether `when` is compiled: then Rhai is asked only about those who match.
+    pub fn is_compiled(&self) -> bool {
+        self.kernel.is_some()
+    }
+
+    /// Whether the compiled `when` says no; `false` also where only Rhai can tell. [`Rule::evaluate`] then says, and explains.
+    pub fn surely_not(&self, subject: &Subject) -> bool {
+        self.kernel.as_ref().and_then(|kernel| kernel.ask(subject)) == Some(false)
+    }
+
     /// Only `when`, without a trace: for sweeps, most of whose subjects do not match. [`Rule::evaluate`] then explains the
     /// ones that do.
     pub fn matches(&self, subject: &Subject) -> Result<bool, Failure> {
+        if let Some(answer) = self.kernel.as_ref().and_then(|kernel| kernel.ask(subject)) {
+            return Ok(answer);
+        }
         self.program.ask("when", &Arc::new(Run::new(subject, Phase::When, false)), self.when_takes_event)
     }
 }

@@ -1,5 +1,6 @@
 //! Segments: every public function of `segments.rhai` names the set of customers for whom it is true.
 
+use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
@@ -9,23 +10,25 @@ use rhai::{AST, Engine, FnAccess, Position, ScriptFuncDef};
 use super::check::{Kind, check};
 use super::findings::Findings;
 use super::host::run::{Phase, Run};
+use super::kernel::{Kernel, Sources};
 use super::program::Program;
+use super::rule::Source;
 use super::{Known, parse};
 use crate::domain::diagnostic::Diagnostic;
 use crate::domain::id::short_hash;
+use crate::domain::segment::Memberships;
 use crate::domain::subject::Subject;
 
 /// The segments of one version of the file.
 #[derive(Debug)]
 pub(super) struct Segments {
-    pub(super) names: BTreeSet<String>,
+    /// With their compiled conditions, where they can be compiled.
+    segments: BTreeMap<String, Option<Kernel>>,
     /// Name → what changes when the condition may mean something else than before.
     pub(super) versions: BTreeMap<String, String>,
     pub(super) path: String,
     pub(super) text: String,
     program: Program,
-    /// All of them in one call, in the order of `names`.
-    all: Option<AST>,
 }
 
 impl Segments {
@@ -33,25 +36,25 @@ impl Segments {
     /// every rule that names a segment look broken.
     pub(super) fn load(
         mut engine: Engine,
-        path: &str,
-        text: &str,
-        common_text: &str,
+        source: &Source<'_>,
         known: &Known<'_>,
         findings: &mut Findings,
     ) -> (Option<Self>, BTreeSet<String>) {
-        let tree = parse::parse(&mut engine, text, findings);
+        let tree = parse::parse(&mut engine, source.text, findings);
         let names = names(&tree);
-        check(Kind::Segments, &tree, text, known, findings);
+        check(Kind::Segments, &tree, source.text, known, findings);
         if findings.has_errors() {
             return (None, names);
         }
         let entries: Vec<(&str, usize)> = names.iter().map(|name| (name.as_str(), 1)).collect();
-        match Program::new(engine, &tree, path, &entries) {
+        match Program::new(engine, &tree, source.path, &entries) {
             Ok(program) => {
-                let versions = versions(&tree, text, common_text);
-                let all = program.together(names.iter().map(String::as_str));
-                let (path, text) = (path.to_owned(), text.to_owned());
-                (Some(Segments { names: names.clone(), versions, path, text, program, all }), names)
+                let versions = versions(&tree, source.text, source.common_text);
+                let sources = Sources::new(&tree, source.common_tree, Phase::Segment);
+                let kernel = |name: &String| (name.clone(), Kernel::compile(&sources, name));
+                let segments = names.iter().map(kernel).collect();
+                let (path, text) = (source.path.to_owned(), source.text.to_owned());
+                (Some(Segments { segments, versions, path, text, program }), names)
             }
             Err(failure) => {
                 findings.add(failure.diagnostic());
@@ -60,23 +63,33 @@ impl Segments {
         }
     }
 
-    /// The segments that `subject` is in. Where a condition fails, membership stays as it was and the failure is reported:
-    /// an error must not look like a customer who left.
-    pub(super) fn of(&self, subject: &Subject) -> (BTreeSet<String>, Vec<Diagnostic>) {
-        let run = Arc::new(Run::new(subject, Phase::Segment, false));
-        if let Some(answers) = self.all.as_ref().and_then(|all| self.program.ask_together(all, &run)) {
-            let members = self.names.iter().zip(answers).filter(|(_, is)| *is).map(|(name, _)| name.clone());
-            return (members.collect(), Vec::new());
-        }
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.segments.keys().map(String::as_str)
+    }
+
+    pub(super) fn left_to_rhai(&self) -> impl Iterator<Item = &str> {
+        self.segments.iter().filter(|(_, kernel)| kernel.is_none()).map(|(name, _)| name.as_str())
+    }
+
+    /// Of every segment, whether `subject` is in it. Where a condition fails, membership stays as it was and the failure is
+    /// reported: an error must not look like a customer who left.
+    pub(super) fn of(&self, subject: &Subject) -> (Arc<Memberships>, Vec<Diagnostic>) {
+        let run = LazyCell::new(|| Arc::new(Run::new(subject, Phase::Segment, false)));
         let mut failures = Vec::new();
-        let is_member = |name: &&String| {
-            self.program.ask(name, &run, false).unwrap_or_else(|failure| {
+        let mut is_member = |name: &str, kernel: Option<&Kernel>| {
+            let answer =
+                kernel.and_then(|kernel| kernel.ask(subject)).map_or_else(|| self.program.ask(name, &run, false), Ok);
+            answer.unwrap_or_else(|failure| {
                 failures.push(failure.diagnostic());
-                subject.segments.contains(*name)
+                subject.is_in(name)
             })
         };
-        let members = self.names.iter().filter(is_member).cloned().collect();
-        (members, failures)
+        let answers: Vec<bool> = self.segments.iter().map(|(name, kernel)| is_member(name, kernel.as_ref())).collect();
+        let answers = self.segments.keys().zip(answers);
+        if answers.clone().eq(subject.segments.iter().map(|(name, is)| (name, *is))) {
+            return (Arc::clone(&subject.segments), failures);
+        }
+        (Arc::new(answers.map(|(name, is)| (name.clone(), is)).collect()), failures)
     }
 }
 

@@ -48,6 +48,28 @@ pub(crate) fn functions(tree: &AST, text: &str) -> Vec<Function> {
     functions
 }
 
+/// A function taken out of its tree.
+pub(crate) struct Body {
+    pub(crate) name: String,
+    pub(crate) params: Vec<String>,
+    pub(crate) statements: Vec<Stmt>,
+}
+
+/// All functions with their statements. Rhai shows a body only to who walks through it.
+pub(crate) fn bodies(tree: &AST) -> Vec<Body> {
+    let one = |function: Function| {
+        let mut statements = Vec::new();
+        function.tree.walk(&mut |path| {
+            if let [ASTNode::Stmt(statement)] = path {
+                statements.push((*statement).clone());
+            }
+            true
+        });
+        Body { name: function.name, params: function.params, statements }
+    };
+    functions(tree, "").into_iter().map(one).collect()
+}
+
 /// The function that a closure is written in; the function itself for any other.
 pub(crate) fn home<'a>(functions: &'a [Function], function: &'a Function) -> &'a Function {
     if !function.is_anonymous() {

@@ -41,7 +41,7 @@ pub(super) fn no_event(name: &str, n_imported: usize, customer: &CustomerState) 
 }
 
 pub(super) fn no_signal(segment: &str, transition: Transition, subject: &Subject, book: &RuleBook) -> Stop {
-    let is_in = subject.segments.contains(segment);
+    let is_in = subject.is_in(segment);
     match (transition, is_in) {
         (Transition::Entered, true) => Stop::new(
             "imported",

@@ -3,7 +3,8 @@
 use rhai::{Expr, FnCallExpr, Position};
 
 use super::super::findings::{Findings, suggest};
-use super::super::host::customer::{METHODS, OWNED};
+use super::super::host::answer::OWNED;
+use super::super::host::customer::METHODS;
 use super::super::host::event::FIELDS;
 use super::super::host::span::UNITS;
 use super::super::host::verbs::VERBS;

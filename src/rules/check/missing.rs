@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 use rhai::{ASTNode, Expr, Stmt};
 
 use super::super::findings::Findings;
-use super::super::host::customer::{METHODS, OWNED};
+use super::super::host::answer::OWNED;
+use super::super::host::customer::METHODS;
 use super::tree::{Step, call, chain, variable};
 
 /// Which local variables may hold a missing value where the walk stands.

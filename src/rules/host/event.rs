@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use rhai::{Dynamic, Engine, EvalAltResult};
-use serde_json::{Value, json};
+use serde_json::json;
 
+use super::answer;
 use super::run::{Run, raise};
 use crate::script::to_dynamic;
 
@@ -30,17 +31,16 @@ impl Event {
             "properties" => return Ok(Dynamic::from(Properties(Arc::clone(&self.0)))),
             _ => return Err(raise(format!("an event has no `{field}`; it has {}", FIELDS.join(", ")))),
         };
-        self.0.see(|| format!("event.{field}"), &value);
+        self.0.see(|| format!("event.{field}"), || value.clone());
         Ok(to_dynamic(&value))
     }
 }
 
 impl Properties {
     fn get(&self, name: &str) -> Dynamic {
-        let event = self.0.subject.event.as_ref();
-        let value = event.and_then(|fact| fact.properties.get(name)).unwrap_or(&Value::Null);
-        self.0.see(|| format!("event.properties.{name}"), value);
-        to_dynamic(value)
+        let value = answer::event_property(&self.0.subject, name);
+        self.0.see(|| format!("event.properties.{name}"), || value.to_json());
+        value.into_dynamic()
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a rule may see and say: the customer, the event, spans of time, and the verbs that record actions. One file each;
 //! `check` reads the same tables that the engine is built from, so it cannot promise what running would refuse.
 
+pub(super) mod answer;
 pub(super) mod customer;
 pub(super) mod event;
 pub(super) mod run;

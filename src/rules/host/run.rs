@@ -64,14 +64,14 @@ impl Run {
     }
 
     /// Notes that `what` was read, once: the subject does not change during a run, so neither does the value.
-    pub(super) fn see(&self, what: impl FnOnce() -> String, value: &Value) {
+    pub(super) fn see(&self, what: impl FnOnce() -> String, value: impl FnOnce() -> Value) {
         if !self.traced {
             return;
         }
         let what = what();
         let mut notes = self.notes();
         if notes.seen.len() < MOST_SEEN && !notes.seen.iter().any(|seen| seen.what == what) {
-            notes.seen.push(Seen { what, value: value.clone() });
+            notes.seen.push(Seen { what, value: value() });
         }
     }
 

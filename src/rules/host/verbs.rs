@@ -3,7 +3,8 @@
 
 use rhai::{Dynamic, Engine, EvalAltResult, NativeCallContext};
 
-use super::customer::{Customer, OWNED};
+use super::answer::OWNED;
+use super::customer::Customer;
 use super::run::{Phase, raise};
 use crate::domain::action::Action;
 use crate::script::{to_json, to_json_map};

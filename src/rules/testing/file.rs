@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use toml::Spanned;
 
-use super::super::host::customer::OWNED;
+use super::super::host::answer::OWNED;
 use crate::domain::clock::{Business, Timestamp};
 use crate::domain::diagnostic::{Diagnostic, did_you_mean};
 

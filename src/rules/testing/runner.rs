@@ -137,7 +137,7 @@ impl World<'_> {
             customer: self.customer,
             profile: Arc::new(self.profile.clone()),
             scores: Arc::new(self.scores.clone()),
-            segments: Arc::new(self.members.clone()),
+            segments: Arc::new(self.members.iter().map(|name| (name.clone(), true)).collect()),
             event,
             now,
             business: Arc::clone(&self.business),
@@ -152,7 +152,7 @@ impl World<'_> {
         if let Some(failure) = failures.first() {
             self.error = Some(failure.to_string());
         }
-        members
+        members.iter().filter(|(_, is)| **is).map(|(name, _)| name.clone()).collect()
     }
 
     /// Brings membership up to date; gives back what was entered and what was left.

@@ -1,7 +1,7 @@
 //! What the language promises to the rest of the house: purity, explanation, places of errors, and that a broken file stops
 //! nothing.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -56,7 +56,7 @@ fn subject(churn_risk: Option<f64>) -> Subject {
         customer: CustomerId::derive(at(NOW), &[b"c"]),
         profile: Arc::new(profile),
         scores: Arc::new(Scores::from([(ScoreKind::ChurnRisk, score(churn_risk))])),
-        segments: Arc::new(BTreeSet::new()),
+        segments: Arc::default(),
         event: None,
         now: at(NOW),
         business,
@@ -199,7 +199,7 @@ fn a_broken_file_keeps_its_last_good_version_and_the_others_go_on() {
     assert_eq!(second.diagnostics().len(), 3, "{}", shown(&second, dir.path()));
     assert_eq!(second.rule("one").unwrap().version, version);
     assert!(second.rule("one").unwrap().matches(&subject(Some(0.8))).unwrap());
-    assert_eq!(second.segments_of(&subject(Some(0.8))).0, BTreeSet::from(["quiet".to_owned()]));
+    assert_eq!(*second.segments_of(&subject(Some(0.8))).0, BTreeMap::from([("quiet".to_owned(), true)]));
     assert!(second.rule("two").unwrap().matches(&subject(None)).unwrap(), "leans on the last good helpers");
 
     // Without a last good version the broken are left out, and so is what leans on them.
@@ -234,10 +234,9 @@ fn a_segment_that_fails_leaves_membership_as_it_was() {
     assert_eq!(shown(&book, dir.path()), "");
     for member in [false, true] {
         let mut subject = subject(None);
-        subject.segments = Arc::new(member.then(|| "broken".to_owned()).into_iter().collect());
+        subject.segments = Arc::new(BTreeMap::from([("broken".to_owned(), member)]));
         let (segments, failures) = book.segments_of(&subject);
-        assert_eq!(segments.contains("broken"), member);
-        assert!(segments.contains("fine"));
+        assert_eq!((segments["broken"], segments["fine"]), (member, true));
         assert_eq!((failures.len(), failures[0].line), (1, Some(1)), "{failures:?}");
     }
 }
