@@ -14,9 +14,6 @@ use crate::stores::{Append, Log, LogRecord, QuarantineFilter, QuarantineStore, S
 /// compiled for every number of facts that can gather.
 const FACTS_PER_STATEMENT: usize = 128;
 
-/// Records cut off by one statement: some milliseconds, which is how long an acknowledgement may wait for it.
-const TRIMMED_PER_STATEMENT: i64 = 1_000;
-
 async fn append_facts(tx: &mut Transaction<'_, Sqlite>, facts: &[Fact]) -> StoreResult<()> {
     let whole = facts.chunks_exact(FACTS_PER_STATEMENT);
     let rest = whole.remainder();
@@ -32,6 +29,9 @@ async fn append_facts(tx: &mut Transaction<'_, Sqlite>, facts: &[Fact]) -> Store
     }
     Ok(())
 }
+
+/// Records cut off by one statement: some milliseconds, which is how long an acknowledgement may wait for it.
+const TRIMMED_PER_STATEMENT: i64 = 1_000;
 
 #[async_trait]
 impl Log for SqliteLog {
