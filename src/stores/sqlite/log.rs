@@ -27,6 +27,9 @@ async fn append_facts(tx: &mut Transaction<'_, Sqlite>, facts: &[Fact]) -> Store
     Ok(())
 }
 
+/// Records cut off by one statement: some milliseconds, which is how long an acknowledgement may wait for it.
+const TRIMMED_PER_STATEMENT: i64 = 1_000;
+
 #[async_trait]
 impl Log for SqliteLog {
     async fn append(&self, append: &Append) -> StoreResult<()> {
@@ -62,10 +65,18 @@ impl Log for SqliteLog {
 
     async fn trim(&self, position: i64, before: Timestamp) -> StoreResult<u64> {
         // Arrival times rise with positions, so the first record that is too young ends the cut.
-        let statement = "DELETE FROM inbox WHERE position <= $1 AND position < coalesce(
-                (SELECT position FROM inbox WHERE fact ->> 'received_at' >= $2 ORDER BY position LIMIT 1), $1 + 1)";
-        let done = sqlx::query(statement).bind(position).bind(before.as_micros()).execute(&self.writer).await?;
-        Ok(done.rows_affected())
+        let young = "SELECT position FROM inbox WHERE fact ->> 'received_at' >= $1 ORDER BY position LIMIT 1";
+        let young = sqlx::query_scalar(young).bind(before.as_micros()).fetch_optional(&self.readers).await?;
+        let end = young.map_or(position, |young: i64| position.min(young - 1));
+        let mut n_removed = 0;
+        loop {
+            // The writer is handed on after each piece, first come, first served: an append waits for one piece at most.
+            let piece = sqlx::query(sql!("trim")).bind(end).bind(TRIMMED_PER_STATEMENT).execute(&self.writer).await?;
+            n_removed += piece.rows_affected();
+            if piece.rows_affected() < TRIMMED_PER_STATEMENT.unsigned_abs() {
+                return Ok(n_removed);
+            }
+        }
     }
 
     async fn quarantine_counts(&self) -> StoreResult<Vec<(String, String, u64)>> {
