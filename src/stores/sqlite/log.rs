@@ -33,7 +33,8 @@ const TRIMMED_PER_STATEMENT: i64 = 1_000;
 #[async_trait]
 impl Log for SqliteLog {
     async fn append(&self, append: &Append) -> StoreResult<()> {
-        let mut tx = begin(&self.writer).await?;
+        let mut writer = self.writer.lock().await?;
+        let mut tx = begin(&mut writer).await?;
         write(&mut tx, append).await?;
         tx.commit().await?;
         Ok(())
@@ -71,7 +72,8 @@ impl Log for SqliteLog {
         let mut n_removed = 0;
         loop {
             // The writer is handed on after each piece, first come, first served: an append waits for one piece at most.
-            let piece = sqlx::query(sql!("trim")).bind(end).bind(TRIMMED_PER_STATEMENT).execute(&self.writer).await?;
+            let piece = sqlx::query(sql!("trim")).bind(end).bind(TRIMMED_PER_STATEMENT);
+            let piece = piece.execute(&mut *self.writer.lock().await?).await?;
             n_removed += piece.rows_affected();
             if piece.rows_affected() < TRIMMED_PER_STATEMENT.unsigned_abs() {
                 return Ok(n_removed);
@@ -131,7 +133,8 @@ impl QuarantineStore for SqliteLog {
     }
 
     async fn release(&self, keys: &[[u8; 16]], append: &Append) -> StoreResult<()> {
-        let mut tx = begin(&self.writer).await?;
+        let mut writer = self.writer.lock().await?;
+        let mut tx = begin(&mut writer).await?;
         let statement = "DELETE FROM quarantine WHERE key IN (SELECT unhex(value) FROM json_each($1))";
         sqlx::query(statement).bind(hexes(keys)).execute(&mut *tx).await?;
         write(&mut tx, append).await?;

@@ -114,7 +114,8 @@ impl ProfileStore for SqliteStore {
         let split = commit.split.iter().flat_map(|split| split.members.iter().map(|(id, ..)| id));
         let changed = commit.customers.iter().chain(&commit.judged).map(|c| &c.customer);
         let before = self.cache.forget(changed.chain(merged).chain(split));
-        let mut tx = begin(&self.writer).await?;
+        let mut writer = self.writer.lock().await?;
+        let mut tx = begin(&mut writer).await?;
         let n_text = write_profiles(&mut tx, commit, &before).await?;
         write_decisions(&mut tx, commit).await?;
         // Last, so that what was decided about somebody who is absorbed in the same batch follows, too.
