@@ -22,6 +22,8 @@ const PATIENCE: Duration = Duration::from_mins(30);
 pub(crate) struct House {
     pub(crate) dir: tempfile::TempDir,
     pub(crate) address: SocketAddr,
+    /// Put in front of the C library.
+    pub(crate) preload: Option<PathBuf>,
 }
 
 impl House {
@@ -44,14 +46,16 @@ impl House {
         );
         writeln!(config, "{sections}")?;
         std::fs::write(dir.path().join("config.toml"), config)?;
-        Ok(House { dir, address })
+        Ok(House { dir, address, preload: None })
     }
 
     /// Starts the daemon; says how long it took until `/readyz` answered 200.
     pub(crate) fn start(&self) -> anyhow::Result<(Daemon, Duration)> {
         let log = std::fs::File::options().create(true).append(true).open(self.dir.path().join("daemon.log"))?;
         let started = Instant::now();
+        let preload = self.preload.iter().map(|library| ("LD_PRELOAD", library));
         let child = Command::new(binary())
+            .envs(preload)
             .args(["run", "--config", "config.toml"])
             .current_dir(self.dir.path())
             .stdout(Stdio::null())

@@ -26,10 +26,11 @@ impl Client {
         Ok(Client { stream, answer: vec![0; 16_384] })
     }
 
-    /// Posts `body`; the status.
+    /// Posts `body`, or gets where there is none; the status.
     pub(crate) async fn post(&mut self, path: &str, body: &[u8]) -> io::Result<u16> {
+        let method = if body.is_empty() { "GET" } else { "POST" };
         let head = format!(
-            "POST {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: {AUTHORIZATION}\r\n\
+            "{method} {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: {AUTHORIZATION}\r\n\
              content-type: application/json\r\ncontent-length: {}\r\n\r\n",
             body.len()
         );
@@ -88,7 +89,7 @@ pub(crate) fn percentile(sorted: &[Duration], share: f64) -> Duration {
     sorted.get(at.min(sorted.len().saturating_sub(1))).copied().unwrap_or_default()
 }
 
-/// Posts every body once, over `n_clients` connections, each waiting for its answer before its next request. A client that
+/// Posts every body once (what is empty is a GET), over `n_clients` connections, each waiting for its answer before its next request. A client that
 /// is told to come back does.
 pub(crate) fn post_all(
     address: SocketAddr,

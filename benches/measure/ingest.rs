@@ -1,12 +1,12 @@
 //! Events in: how many a second are acknowledged, how many are through the whole pipeline, and how long one waits.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::daemon::House;
-use crate::http::post_all;
+use crate::http::{Load, post_all};
 use crate::limits::{append_log, indexed, millis, per_second, sync_time};
 use crate::report::{Bar, grouped, held};
-use crate::{events, rules};
+use crate::{events, rules, slow_disk};
 
 const N_CLIENTS: usize = 64;
 /// Webhooks become lines in a file, so that what is measured is not the receiver.
@@ -63,25 +63,54 @@ pub(crate) fn pipeline() -> anyhow::Result<Vec<Bar>> {
     Ok(vec![bar.with(&note)])
 }
 
-/// One event at a time from each of 64 clients, nothing else going on.
+/// One event at a time from each of 64 clients, nothing else going on: on the disk as it is, beside the same clients asking
+/// for a page that stores nothing, and on one that syncs slower.
 pub(crate) fn single_events() -> anyhow::Result<Vec<Bar>> {
-    let bodies: Vec<Vec<u8>> = events::shop(20_000, 10_000, 3).into_iter().map(|e| e.json.into_bytes()).collect();
-    let n = bodies.len();
-    let house = House::build(JOURNAL, true, &[])?;
-    let (_daemon, _) = house.start()?;
+    let mut house = House::build(JOURNAL, true, &[])?;
     let before = sync_time(300)?;
-    let load = post_all(house.address, "/v1/track", bodies, N_CLIENTS)?;
-    let sync = millis((before + sync_time(300)?) / 2);
+    let (acknowledged, nothing) = {
+        let (_daemon, _) = house.start()?;
+        (acknowledge(&house)?, post_all(house.address, "/livez", vec![Vec::new(); N_SINGLE], N_CLIENTS)?)
+    };
+    let sync = (before + sync_time(300)?) / 2;
+    let floor = format!(
+        "; `/livez` to the same clients {:.1} and {:.1} ms",
+        millis(nothing.percentile(0.5)),
+        millis(nothing.percentile(0.99))
+    );
+    let mut bars = both(&acknowledged, sync, "", &format!("the disk's fsync{floor}"));
+    match slow_disk::library(house.dir.path()) {
+        Err(why) => bars.push(Bar::not_run("acknowledgement on a slower disk", &format!("{why:#}"))),
+        Ok(library) => {
+            house.preload = Some(library);
+            let (_daemon, _) = house.start()?;
+            let acknowledged = acknowledge(&house)?;
+            let limit = format!("the disk's fsync, lengthened by {:.0} ms", millis(slow_disk::LONGER));
+            bars.extend(both(&acknowledged, sync + slow_disk::LONGER, " on a slower disk", &limit));
+        }
+    }
+    Ok(bars)
+}
+
+const N_SINGLE: usize = 20_000;
+
+fn acknowledge(house: &House) -> anyhow::Result<Load> {
+    let made = events::shop(N_SINGLE, 10_000, 3);
+    post_all(house.address, "/v1/track", made.into_iter().map(|e| e.json.into_bytes()).collect(), N_CLIENTS)
+}
+
+/// The two bars of acknowledging, held against a sync.
+fn both(load: &Load, sync: Duration, place: &str, limit: &str) -> Vec<Bar> {
     let bar = |share: f64, name: &str, times: f64| {
-        let measured = millis(load.percentile(share));
+        let (measured, sync) = (millis(load.percentile(share)), millis(sync));
         Bar {
-            what: format!("acknowledgement of one event, 64 clients, {name}"),
+            what: format!("acknowledgement of one event, 64 clients, {name}{place}"),
             must: format!("≤ {times} ×"),
-            measured: format!("{measured:.1} ms (at {}/s)", grouped(per_second(n, load.wall))),
-            limit: format!("{sync:.2} ms: the disk's fsync"),
+            measured: format!("{measured:.1} ms (at {}/s)", grouped(per_second(N_SINGLE, load.wall))),
+            limit: format!("{sync:.2} ms: {limit}"),
             ratio: format!("{:.1}", measured / sync),
             outcome: held(measured <= times * sync),
         }
     };
-    Ok(vec![bar(0.5, "p50", 3.0), bar(0.99, "p99", 10.0)])
+    vec![bar(0.5, "p50", 3.0), bar(0.99, "p99", 10.0)]
 }

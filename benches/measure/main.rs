@@ -22,6 +22,7 @@ mod million;
 mod report;
 mod rest;
 mod rules;
+mod slow_disk;
 mod webhooks;
 
 use std::process::ExitCode;

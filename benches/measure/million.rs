@@ -24,6 +24,14 @@ fn n_customers() -> u64 {
     std::env::var("REKINDLE_MEASURE_CUSTOMERS").ok().and_then(|n| n.parse().ok()).unwrap_or(1_000_000)
 }
 
+/// How many they are, for the name of a bar: one that was made smaller is another bar.
+fn crowd() -> String {
+    match n_customers() {
+        1_000_000 => "a million customers".to_owned(),
+        n => format!("{} customers", grouped(float(n))),
+    }
+}
+
 pub(crate) fn customers() -> anyhow::Result<Vec<Bar>> {
     let house = House::build(SECTIONS, true, &[])?;
     let (mut daemon, _) = house.start()?;
@@ -83,7 +91,7 @@ fn sweep(house: &House) -> anyhow::Result<Vec<Bar>> {
     std::fs::write(&config, format!("{text}\n[models]\nrescore = \"{hour:02}:{minute_of_hour:02}\"\n"))?;
 
     let (mut daemon, start) = house.start()?;
-    let mut bars = vec![Bar::under("start-up with a million customers", start.as_secs_f64(), 2.0, "s")];
+    let mut bars = vec![Bar::under(&format!("start-up with {}", crowd()), start.as_secs_f64(), 2.0, "s")];
     let at = i64::try_from(minute * 60)? * 1_000_000;
     let store = rusqlite::Connection::open_with_flags(
         house.dir.path().join("data/store.db"),
@@ -102,11 +110,11 @@ fn sweep(house: &House) -> anyhow::Result<Vec<Bar>> {
     println!("  rescoring");
     let mut watch = Watch::of(&daemon);
     let rescoring = daemon.wait_until("the rescoring", |_| done("@rescore") == 1)?;
-    bars.push(memory("rescoring a million customers: peak of resident memory", &watch.end(), rescoring));
+    bars.push(memory(&format!("rescoring {}: peak of resident memory", crowd()), &watch.end(), rescoring));
     println!("  sweeping {N_RULES} rules");
     let mut watch = Watch::of(&daemon);
     let sweeping = daemon.wait_until("the sweeps", |_| done("sweep_%") == N_RULES)?;
-    bars.push(memory("sweeping 20 rules over a million customers: peak of resident memory", &watch.end(), sweeping));
+    bars.push(memory(&format!("sweeping 20 rules over {}: peak of resident memory", crowd()), &watch.end(), sweeping));
     daemon.stop()?;
     Ok(bars)
 }

@@ -14,6 +14,7 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
@@ -43,16 +44,13 @@ pub(super) async fn receive(
     let limit = if call == Call::Batch { state.limits.batch_bytes } else { state.limits.call_bytes };
     let bytes = body::read(&headers, body, limit, state.limits.body_timeout).await?;
     let text = std::str::from_utf8(&bytes).map_err(|e| ApiError::Malformed(format!("the body is not UTF-8 ({e})")))?;
-    let whole: &RawValue =
-        serde_json::from_str(text).map_err(|e| ApiError::Malformed(format!("the body is not JSON ({e})")))?;
-    // What is JSON but not an object has no fields, and is put aside below.
-    let fields: Fields<'_> = serde_json::from_str(whole.get()).unwrap_or_default();
+    let Read { whole, fields, items } = Read::of(text, call)?;
     let key = fields.get("writeKey").and_then(|raw| serde_json::from_str::<String>(raw.get()).ok());
     let source = auth::source(&state.write_keys, &headers, key.as_deref())?;
     let mut sorted = Sorted::new(source, state.clock.now(), state.limits.call_bytes);
     match call {
-        Call::One(kind) => sorted.take(Some(kind), whole.get(), 0),
-        Call::Batch => sorted.take_batch(whole.get(), &fields, state.limits.n_batch_items)?,
+        Call::One(kind) => sorted.take(Some(kind), whole, 0),
+        Call::Batch => sorted.take_batch(whole, &fields, items, state.limits.n_batch_items)?,
     }
     let Sorted { facts, quarantined, .. } = sorted;
     if !(facts.is_empty() && quarantined.is_empty()) {
@@ -73,6 +71,46 @@ pub(super) async fn preflight() -> Response {
 
 type Fields<'a> = HashMap<String, &'a RawValue>;
 
+/// A body that is known to be JSON.
+struct Read<'a> {
+    whole: &'a str,
+    /// What is JSON but not an object has none.
+    fields: Fields<'a>,
+    /// Of a batch that is one.
+    items: Option<Vec<&'a RawValue>>,
+}
+
+/// A batch as libraries write it: read in one go. Whatever stands otherwise in it is read field by field.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct UsualBatch<'a> {
+    #[serde(borrow)]
+    batch: Vec<&'a RawValue>,
+    #[serde(borrow)]
+    sent_at: Option<&'a RawValue>,
+    #[serde(borrow)]
+    context: Option<&'a RawValue>,
+    #[serde(borrow)]
+    write_key: Option<&'a RawValue>,
+}
+
+impl<'a> Read<'a> {
+    fn of(text: &'a str, call: Call) -> Result<Self, ApiError> {
+        if call == Call::Batch
+            && let Ok(usual) = serde_json::from_str::<UsualBatch<'a>>(text)
+        {
+            let stated = [("sentAt", usual.sent_at), ("context", usual.context), ("writeKey", usual.write_key)];
+            let fields = stated.into_iter().filter_map(|(key, raw)| Some((key.to_owned(), raw?))).collect();
+            return Ok(Read { whole: text.trim(), fields, items: Some(usual.batch) });
+        }
+        let whole: &RawValue =
+            serde_json::from_str(text).map_err(|e| ApiError::Malformed(format!("the body is not JSON ({e})")))?;
+        let fields: Fields<'_> = serde_json::from_str(whole.get()).unwrap_or_default();
+        let items = fields.get("batch").and_then(|raw| serde_json::from_str(raw.get()).ok());
+        Ok(Read { whole: whole.get(), fields, items })
+    }
+}
+
 /// The items of one request, sorted into what can be used and what cannot.
 struct Sorted<'a> {
     envelope: Envelope<'a>,
@@ -87,8 +125,13 @@ impl<'a> Sorted<'a> {
         Sorted { envelope, item_bytes, facts: Vec::new(), quarantined: Vec::new() }
     }
 
-    fn take_batch(&mut self, whole: &str, fields: &Fields<'_>, n_items_max: usize) -> Result<(), ApiError> {
-        let items = fields.get("batch").and_then(|raw| serde_json::from_str::<Vec<&RawValue>>(raw.get()).ok());
+    fn take_batch(
+        &mut self,
+        whole: &str,
+        fields: &Fields<'_>,
+        items: Option<Vec<&RawValue>>,
+        n_items_max: usize,
+    ) -> Result<(), ApiError> {
         let Some(items) = items else {
             let why = Unusable::new("bad_batch", "a batch is an object whose `batch` is a list of calls");
             self.put_aside(whole, why, derived_id(whole, self.envelope.received_at, 0));

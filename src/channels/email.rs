@@ -133,7 +133,7 @@ impl Composer {
                 .raw_header(header("List-Unsubscribe", format!("<{url}>")))
                 .raw_header(header("List-Unsubscribe-Post", "List-Unsubscribe=One-Click".to_owned()));
         }
-        let (html, text) = (plain_lines(&rendered.html), plain_lines(&rendered.text));
+        let (html, text) = (plain_lines(rendered.html), plain_lines(rendered.text));
         // `=_` occurs in no quoted-printable or base64 text, the hash in no text that was written before it.
         let boundary = format!("=_{}", short_hash(&[key.as_bytes(), html.as_bytes(), text.as_bytes()]));
         let body = MultiPart::alternative().boundary(boundary);
@@ -179,7 +179,11 @@ fn header(name: &'static str, value: String) -> HeaderValue {
 
 /// Lines as we write them, without control characters: a lone carriage return could pass for the end of a line at a
 /// careless server, and so for the end of the mail; a NUL is not allowed in any mail.
-fn plain_lines(text: &str) -> String {
+fn plain_lines(text: String) -> String {
+    let is_plain = |c: char| !c.is_control() || c == '\n' || c == '\t';
+    if text.chars().all(is_plain) {
+        return text;
+    }
     let lines = text.replace("\r\n", "\n").replace('\r', "\n");
-    lines.replace(|c: char| c.is_control() && c != '\n' && c != '\t', "")
+    lines.replace(|c: char| !is_plain(c), "")
 }

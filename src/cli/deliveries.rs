@@ -3,9 +3,8 @@
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::customers::find;
 use super::output::{print_json, visible};
-use super::page::{Moment, Paging, span};
+use super::page::{Paging, Span, Whose};
 use super::{Ended, Listing, local, look};
 use crate::config::Config;
 use crate::domain::delivery::{Delivery, DeliveryState};
@@ -21,7 +20,7 @@ pub(super) struct Deliveries {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// List deliveries, newest first.
+    /// List deliveries, newest first; `--since` and `--until` go by when they were decided.
     #[command(after_help = "Example:\n  rekindle deliveries list --state unknown --json")]
     List {
         /// Only in this state: due, held, leased, committing, sent, failed, unknown, expired, dropped.
@@ -30,18 +29,13 @@ enum What {
         /// Only of this rule.
         #[arg(long)]
         rule: Option<String>,
-        /// Only for this customer: id, email or customer number.
-        #[arg(long)]
-        customer: Option<String>,
+        #[command(flatten)]
+        whose: Whose,
         /// Only on this channel: email, webhook, task, trait.
         #[arg(long)]
         channel: Option<String>,
-        /// Only what was decided from then on: 2026-03-01, 2026-03-01T09:00 or 2026-03-01T09:00:00Z.
-        #[arg(long, value_name = "INSTANT")]
-        since: Option<Moment>,
-        /// Only what was decided before then.
-        #[arg(long, value_name = "INSTANT")]
-        until: Option<Moment>,
+        #[command(flatten)]
+        span: Span,
         #[command(flatten)]
         paging: Paging,
     },
@@ -58,13 +52,10 @@ enum What {
 impl Deliveries {
     pub(super) async fn run(self) -> anyhow::Result<Ended> {
         match self.what {
-            What::List { state, rule, customer, channel, since, until, paging } => {
+            What::List { state, rule, whose, channel, span, paging } => {
                 let (config, files) = paging.look().await?;
-                let customer = match customer {
-                    Some(text) => Some(find(&files.store, &text).await?.customer),
-                    None => None,
-                };
-                let (since, until) = span(since.as_ref(), until.as_ref(), &config)?;
+                let customer = whose.customer(&files.store).await?;
+                let (since, until) = span.ends(&config)?;
                 let (after, limit) = (paging.after()?, paging.fetch());
                 let filter = DeliveryFilter { state, rule, customer, channel, since, until, after, limit };
                 let page = paging.page(files.store.list_deliveries(&filter).await?, |d| d.id);

@@ -5,9 +5,9 @@ use std::fmt::Write;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::customers::{find, plain};
+use super::customers::plain;
 use super::output::{print_json, visible};
-use super::page::{Moment, Paging, span};
+use super::page::{Paging, Span, Whose};
 use super::{Ended, Listing, local, look};
 use crate::config::Config;
 use crate::domain::delivery::Firing;
@@ -26,24 +26,19 @@ pub(super) struct Events {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// List events, the last that arrived first.
+    /// List events, the last that arrived first; `--since` and `--until` go by when they happened.
     #[command(after_help = "Example:\n  rekindle events list --name \"Order Completed\" --since 2026-03-01 --json")]
     List {
-        /// Only of this customer: id, email or customer number.
-        #[arg(long)]
-        customer: Option<String>,
+        #[command(flatten)]
+        whose: Whose,
         /// Only of this name.
         #[arg(long)]
         name: Option<String>,
         /// Only from this source.
         #[arg(long)]
         source: Option<String>,
-        /// Only what happened from then on: 2026-03-01, 2026-03-01T09:00 or 2026-03-01T09:00:00Z.
-        #[arg(long, value_name = "INSTANT")]
-        since: Option<Moment>,
-        /// Only what happened before then.
-        #[arg(long, value_name = "INSTANT")]
-        until: Option<Moment>,
+        #[command(flatten)]
+        span: Span,
         #[command(flatten)]
         paging: Paging,
     },
@@ -60,13 +55,10 @@ enum What {
 impl Events {
     pub(super) async fn run(self) -> anyhow::Result<Ended> {
         match self.what {
-            What::List { customer, name, source, since, until, paging } => {
+            What::List { whose, name, source, span, paging } => {
                 let (config, files) = paging.look().await?;
-                let customer = match customer {
-                    Some(text) => Some(find(&files.store, &text).await?.customer),
-                    None => None,
-                };
-                let (since, until) = span(since.as_ref(), until.as_ref(), &config)?;
+                let customer = whose.customer(&files.store).await?;
+                let (since, until) = span.ends(&config)?;
                 let (after, limit) = (paging.after()?, paging.fetch());
                 let filter = EventFilter { customer, name, source, since, until, after, limit };
                 let page = paging.page(files.store.list_events(&filter).await?, |e| e.event.id);

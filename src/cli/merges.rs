@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 use super::beside::{TakenUp, state, statement};
 use super::customers::find;
 use super::joined::{Joined, line};
-use super::output::{print_json, table};
+use super::output::print_json;
+use super::page::{Paging, Whose};
 use super::{Ended, Listing, local, look};
 use crate::domain::clock::Business;
 use crate::domain::event::names;
@@ -27,17 +28,10 @@ enum What {
     /// List merges, newest first.
     #[command(after_help = "Example:\n  rekindle merges list --customer ana@example.com --json")]
     List {
-        /// Only those that made this customer: id, email or customer number.
-        #[arg(long)]
-        customer: Option<String>,
-        /// At most so many.
-        #[arg(long, default_value_t = 50)]
-        limit: u32,
-        /// Go on behind this one: the `next` of the list before.
-        #[arg(long, value_name = "CURSOR")]
-        after: Option<String>,
         #[command(flatten)]
-        listing: Listing,
+        whose: Whose,
+        #[command(flatten)]
+        paging: Paging,
     },
     /// Show what two customers would be as one; changes nothing.
     #[command(after_help = "Example:\n  rekindle merges preview ana@example.com 10482")]
@@ -77,7 +71,7 @@ enum What {
 impl Merges {
     pub(super) async fn run(self) -> anyhow::Result<Ended> {
         match self.what {
-            What::List { customer, limit, after, listing } => list(customer, limit, after, &listing).await,
+            What::List { whose, paging } => list(&whose, &paging).await,
             What::Preview { one, other, listing } => join(&one, &other, true, &listing).await,
             What::Join { one, other, listing } => join(&one, &other, false, &listing).await,
             What::Undo { merge, preview, listing } => undo(&merge, preview, &listing).await,
@@ -85,35 +79,22 @@ impl Merges {
     }
 }
 
-async fn list(customer: Option<String>, limit: u32, after: Option<String>, listing: &Listing) -> anyhow::Result<Ended> {
-    let (config, files) = look(&listing.common).await?;
-    let living = match customer {
-        Some(text) => Some(find(&files.store, &text).await?.customer),
-        None => None,
-    };
-    let after = after.as_deref().map(cursor).transpose()?;
-    let merges = files.store.list_merges(living, after, limit).await?;
-    let full = merges.len() == limit as usize;
-    let next = merges.last().filter(|_| full).map(|m| format!("{}:{}", m.merge.position, m.merge.absorbed));
-    if listing.json {
-        print_json(&json!({ "items": merges.iter().map(in_json).collect::<Vec<_>>(), "next": next }));
-        return Ok(Ended::Well);
-    }
+async fn list(whose: &Whose, paging: &Paging) -> anyhow::Result<Ended> {
+    let (config, files) = paging.look().await?;
+    let living = whose.customer(&files.store).await?;
+    let merges = files.store.list_merges(living, paging.after_row(cursor)?, paging.fetch()).await?;
+    let page = paging.page(merges, |m| format!("{}:{}", m.merge.position, m.merge.absorbed));
     let row = |m: &ListedMerge| {
         let by = format!("{} ({})", m.name, m.source);
         vec![local(m.at, &config), m.merge.absorbed.to_string(), m.living.to_string(), by, m.event.to_string()]
     };
-    let rows: Vec<Vec<String>> = merges.iter().map(row).collect();
-    println!("{}", table(&["JOINED", "ABSORBED", "IS TODAY", "BY", "EVENT"], &rows));
-    if let Some(next) = next {
-        println!("more: --after {next}");
-    }
+    paging.print(&page, &["JOINED", "ABSORBED", "IS TODAY", "BY", "EVENT"], row, in_json);
     Ok(Ended::Well)
 }
 
-fn cursor(text: &str) -> anyhow::Result<(i64, CustomerId)> {
-    let parts = text.split_once(':').and_then(|(at, id)| Some((at.parse().ok()?, id.parse().ok()?)));
-    parts.ok_or_else(|| anyhow::anyhow!("`{text}` is no cursor; use the `next` of the list before"))
+fn cursor(text: &str) -> Option<(i64, CustomerId)> {
+    let (at, id) = text.split_once(':')?;
+    Some((at.parse().ok()?, id.parse().ok()?))
 }
 
 fn in_json(m: &ListedMerge) -> Value {

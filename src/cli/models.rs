@@ -20,7 +20,7 @@ pub(super) struct Models {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// List the fits that are in use.
+    /// List the fits that are in use: one of each of the four models, so there are no pages.
     #[command(after_help = "Example:\n  rekindle models list --json")]
     List {
         /// The fits that were in use then (RFC 3339) instead of now.

@@ -1,4 +1,4 @@
-//! Pages of a listing, and the instants that narrow one.
+//! Pages of a listing, and what narrows one: whose, and when.
 
 use std::fmt::Display;
 use std::str::FromStr;
@@ -7,12 +7,14 @@ use clap::Args;
 use jiff::civil::DateTime;
 use serde_json::{Value, json};
 
+use super::customers::find;
 use super::output::{print_json, table};
 use super::{Listing, look_with};
 use crate::config::Config;
 use crate::domain::clock::{Clock, SystemClock, Timestamp};
-use crate::stores::ModelStore;
+use crate::domain::id::CustomerId;
 use crate::stores::sqlite::SqliteFiles;
+use crate::stores::{ModelStore, Store};
 
 /// What every listing takes besides its filters.
 #[derive(Debug, Args)]
@@ -24,7 +26,7 @@ pub(super) struct Paging {
     #[arg(long, value_name = "CURSOR")]
     after: Option<String>,
     #[command(flatten)]
-    listing: Listing,
+    pub(super) listing: Listing,
 }
 
 /// One page.
@@ -39,6 +41,15 @@ impl Paging {
     pub(super) fn after<I: FromStr<Err: Display>>(&self) -> anyhow::Result<Option<I>> {
         let parse = |text: &String| text.parse().map_err(|e| anyhow::anyhow!("--after: {e}"));
         self.after.as_ref().map(parse).transpose()
+    }
+
+    /// The same where it takes more than an id to name a row.
+    pub(super) fn after_row<I>(&self, read: impl Fn(&str) -> Option<I>) -> anyhow::Result<Option<I>> {
+        let read = |text: &str| {
+            read(text)
+                .ok_or_else(|| anyhow::anyhow!("--after: `{text}` is no cursor; use the `next` of the page before"))
+        };
+        self.after.as_deref().map(read).transpose()
     }
 
     /// One row more than the page has, to see whether there is another page.
@@ -85,6 +96,42 @@ impl Paging {
     }
 }
 
+/// Whose rows a listing shows.
+#[derive(Debug, Args)]
+pub(super) struct Whose {
+    /// Only of this customer: id, email or customer number.
+    #[arg(long)]
+    customer: Option<String>,
+}
+
+impl Whose {
+    pub(super) async fn customer(&self, store: &dyn Store) -> anyhow::Result<Option<CustomerId>> {
+        Ok(match &self.customer {
+            Some(text) => Some(find(store, text).await?.customer),
+            None => None,
+        })
+    }
+}
+
+/// A stretch of time.
+#[derive(Debug, Args)]
+pub(super) struct Span {
+    /// Only from then on: 2026-03-01, 2026-03-01T09:00 or 2026-03-01T09:00:00Z.
+    #[arg(long, value_name = "INSTANT")]
+    since: Option<Moment>,
+    /// Only before then.
+    #[arg(long, value_name = "INSTANT")]
+    until: Option<Moment>,
+}
+
+impl Span {
+    /// Both its ends.
+    pub(super) fn ends(&self, config: &Config) -> anyhow::Result<(Option<Timestamp>, Option<Timestamp>)> {
+        let at = |moment: &Option<Moment>| moment.as_ref().map(|moment| moment.at(config)).transpose();
+        Ok((at(&self.since)?, at(&self.until)?))
+    }
+}
+
 /// An instant as people type it: `2026-03-01T09:00:00Z`, or `2026-03-01` or `2026-03-01T09:00` on the business's clock.
 #[derive(Clone, Debug)]
 pub(super) enum Moment {
@@ -113,16 +160,6 @@ impl Moment {
             Moment::Local(civil) => civil.to_zoned(business.zone)?.timestamp().into(),
         })
     }
-}
-
-/// Both ends of a stretch of time.
-pub(super) fn span(
-    since: Option<&Moment>,
-    until: Option<&Moment>,
-    config: &Config,
-) -> anyhow::Result<(Option<Timestamp>, Option<Timestamp>)> {
-    let at = |moment: Option<&Moment>| moment.map(|moment| moment.at(config)).transpose();
-    Ok((at(since)?, at(until)?))
 }
 
 /// What time it is for this installation: a demo has a clock of its own, which stands where its thirty days ended.

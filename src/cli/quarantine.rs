@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::output::{print_json, table};
+use super::page::Paging;
 use super::replay::{Report, replay};
 use super::{Ended, Listing, local, look};
 use crate::config::Config;
@@ -41,14 +42,8 @@ enum What {
         /// Only count them by source and reason.
         #[arg(long)]
         count: bool,
-        /// At most so many.
-        #[arg(long, default_value_t = 50)]
-        limit: u32,
-        /// Go on behind this one: the `next` of the list before.
-        #[arg(long, value_name = "CURSOR")]
-        after: Option<String>,
         #[command(flatten)]
-        listing: Listing,
+        paging: Paging,
     },
     /// Show one whole: the record as it came, what is wrong with it, where it stood, and what can be done.
     #[command(after_help = "Example:\n  rekindle quarantine show 3f9a12")]
@@ -113,11 +108,8 @@ impl Which {
 impl Quarantine {
     pub(super) async fn run(self) -> anyhow::Result<Ended> {
         match self.what {
-            What::List { count: true, listing, .. } => count(&listing).await,
-            What::List { which, limit, after, listing, .. } => {
-                let after = after.as_deref().map(cursor).transpose()?;
-                list(QuarantineFilter { after, max: limit, ..which.filter(Vec::new())? }, &listing).await
-            }
+            What::List { count: true, paging, .. } => count(&paging.listing).await,
+            What::List { which, paging, .. } => list(which, &paging).await,
             What::Show { key, listing } => show(key, &listing).await,
             What::Replay { which, file, keys, listing } => {
                 let (config, files) = look(&listing.common).await?;
@@ -150,31 +142,17 @@ async fn count(listing: &Listing) -> anyhow::Result<Ended> {
     Ok(Ended::Well)
 }
 
-async fn list(filter: QuarantineFilter, listing: &Listing) -> anyhow::Result<Ended> {
-    let (config, files) = look(&listing.common).await?;
-    let found = files.log.list_quarantined(&filter).await?;
-    let full = found.len() == filter.max as usize;
-    let next = found.last().filter(|_| full).map(|(key, q)| format!("{}:{}", q.at.as_micros(), hex(key)));
-    if listing.json {
-        print_json(&json!({ "items": found.iter().map(in_json).collect::<Vec<_>>(), "next": next }));
-        return Ok(Ended::Well);
-    }
+async fn list(which: Which, paging: &Paging) -> anyhow::Result<Ended> {
+    let (config, files) = paging.look().await?;
+    let (after, max) = (paging.after_row(cursor)?, paging.fetch());
+    let found = files.log.list_quarantined(&QuarantineFilter { after, max, ..which.filter(Vec::new())? }).await?;
+    let page = paging.page(found, |(key, q)| format!("{}:{}", q.at.as_micros(), hex(key)));
     let row = |(key, q): &Keyed| {
         let message: String = q.message.chars().take(SHOWN).collect();
-        vec![
-            hex(key)[..12].to_owned(),
-            local(q.at, &config),
-            q.source.clone(),
-            q.reason.clone(),
-            q.locator.clone(),
-            message,
-        ]
+        let (key, at) = (hex(key)[..12].to_owned(), local(q.at, &config));
+        vec![key, at, q.source.clone(), q.reason.clone(), q.locator.clone(), message]
     };
-    let rows: Vec<Vec<String>> = found.iter().map(row).collect();
-    println!("{}", table(&["KEY", "PUT ASIDE", "SOURCE", "REASON", "WHERE", "WHAT"], &rows));
-    if let Some(next) = next {
-        println!("more: --after {next}");
-    }
+    paging.print(&page, &["KEY", "PUT ASIDE", "SOURCE", "REASON", "WHERE", "WHAT"], row, in_json);
     Ok(Ended::Well)
 }
 
@@ -267,13 +245,11 @@ fn said(report: &Report, json: bool) {
     }
 }
 
-fn cursor(text: &str) -> anyhow::Result<(Timestamp, [u8; 16])> {
-    let parts = text.split_once(':').and_then(|(at, key)| {
-        let digits: Option<Vec<u8>> =
-            (0..16).map(|i| key.get(i * 2..i * 2 + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok())).collect();
-        Some((Timestamp::from_micros(at.parse().ok()?), digits?.try_into().ok()?))
-    });
-    parts.ok_or_else(|| anyhow::anyhow!("`{text}` is no cursor; use the `next` of the list before"))
+fn cursor(text: &str) -> Option<(Timestamp, [u8; 16])> {
+    let (at, key) = text.split_once(':')?;
+    let byte = |i: usize| key.get(i * 2..i * 2 + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok());
+    let key: Option<Vec<u8>> = (0..16).map(byte).collect();
+    Some((Timestamp::from_micros(at.parse().ok()?), key?.try_into().ok()?))
 }
 
 fn hex(key: &[u8; 16]) -> String {

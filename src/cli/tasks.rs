@@ -4,9 +4,8 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::beside::now;
-use super::customers::find;
 use super::output::print_json;
-use super::page::Paging;
+use super::page::{Paging, Whose};
 use super::{Ended, Listing, local, look};
 use crate::domain::id::DeliveryId;
 use crate::stores::listing::{ListStore, TaskFilter};
@@ -28,9 +27,8 @@ enum TasksWhat {
         /// Only of this rule.
         #[arg(long)]
         rule: Option<String>,
-        /// Only about this customer: id, email or customer number.
-        #[arg(long)]
-        customer: Option<String>,
+        #[command(flatten)]
+        whose: Whose,
         #[command(flatten)]
         paging: Paging,
     },
@@ -54,16 +52,13 @@ enum TasksWhat {
 
 impl Tasks {
     pub(super) async fn run(self) -> anyhow::Result<Ended> {
-        let (rule, customer, paging) = match self.what {
-            TasksWhat::List { rule, customer, paging } => (rule, customer, paging),
+        let (rule, whose, paging) = match self.what {
+            TasksWhat::List { rule, whose, paging } => (rule, whose, paging),
             TasksWhat::Done { task, listing } => return settle(task, true, &listing).await,
             TasksWhat::Reopen { task, listing } => return settle(task, false, &listing).await,
         };
         let (config, files) = paging.look().await?;
-        let customer = match customer {
-            Some(text) => Some(find(&files.store, &text).await?.customer),
-            None => None,
-        };
+        let customer = whose.customer(&files.store).await?;
         let filter = TaskFilter { rule, customer, after: paging.after()?, limit: paging.fetch() };
         let page = paging.page(files.store.list_tasks(&filter).await?, |t| t.delivery);
         let row = |t: &Task| {

@@ -8,6 +8,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::Engine;
+use super::behind::Behind;
 use super::disk::Disk;
 use super::health::{Health, listed};
 use super::notify::Notifier;
@@ -17,10 +18,14 @@ use crate::channels::Channel;
 use crate::config::Config;
 use crate::domain::clock::Timestamp;
 use crate::pipeline::PipelineError;
+use crate::pipeline::derive::SMALL_BATCH;
 use crate::stores::sqlite::ballast::Ballast;
 
 /// Nobody sleeps longer than this without looking at the clock again, which may have been set.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
+/// How long a decision may wait for others behind a small batch, so that they share its statements and its sync. What
+/// arrives at rest waits for nothing.
+const GATHERING: Duration = Duration::from_millis(5);
 /// After an error of the store, before the next try.
 const PAUSE: Duration = Duration::from_secs(1);
 /// How often the daemon looks whether a command beside it has appended to the log.
@@ -68,6 +73,7 @@ impl Engine {
             limits: Limits { drain_timeout: grace.mul_f64(0.8), ..Limits::default() },
             business_name: config.business.name.clone(),
         };
+        let behind = Behind::start()?;
         let notifier = Notifier::of(environment);
         let workers = tokio_util::task::TaskTracker::new();
         let serving = workers.spawn(serve(listener, state, stop.clone()));
@@ -79,7 +85,8 @@ impl Engine {
         self.follow_sources(&workers, &health, &stop);
         let (deciding, noted, stopped) = (self.clone(), health.clone(), stop.clone());
         let deciding = move || deciding.clone().keep_deciding(noted.clone(), stopped.clone());
-        workers.spawn(supervised(DECIDING.to_owned(), PAUSE, health.clone(), stop.clone(), deciding));
+        let deciding = supervised(DECIDING.to_owned(), PAUSE, health.clone(), stop.clone(), deciding);
+        workers.spawn_on(deciding, behind.handle());
         for channel in self.pipeline.channels.clone() {
             let worker = delivering_by(&*channel);
             let (delivering, noted, stopped) = (self.clone(), health.clone(), stop.clone());
@@ -127,18 +134,22 @@ impl Engine {
             // Deciding commits whole batches; one that is dropped in the middle is decided again at the next start.
             let decided = tokio::select! {
                 () = stop.cancelled() => return,
-                decided = self.decide() => decided,
+                decided = self.decide_some() => decided,
             };
             health.note(DECIDING, decided.as_ref().map(drop));
             let pause = match decided {
                 Ok(n) => {
-                    if n > 0 {
-                        self.say_that_more_was_decided();
-                    }
                     let now = self.pipeline.clock.now();
                     if now.since(trimmed_at) > SignedDuration::from_hours(1) {
                         trimmed_at = now;
                         self.trim_log(now).await;
+                    }
+                    if n > 0 {
+                        self.say_that_more_was_decided();
+                        if n < SMALL_BATCH {
+                            tokio::time::sleep(GATHERING).await;
+                        }
+                        continue;
                     }
                     self.until(self.pipeline.next_tick(now))
                 }

@@ -28,6 +28,7 @@ use crate::stores::sqlite::{Access, SqliteFiles};
 use crate::stores::{Log, Store, StoreError};
 use crate::telemetry::Metrics;
 
+mod behind;
 mod disk;
 mod follow;
 mod health;
@@ -202,8 +203,19 @@ impl Engine {
     /// Derives what arrived and sweeps what is due; says how much that was.
     pub async fn decide(&self) -> Result<u64, PipelineError> {
         self.pipeline.settle_edited_segments().await?;
+        self.sweep_behind(self.pipeline.derive_all(|_| self.say_that_more_was_decided()).await?).await
+    }
+
+    /// As [`Engine::decide`] while records keep coming: some of them, and whatever tick is due.
+    async fn decide_some(&self) -> Result<u64, PipelineError> {
+        self.pipeline.settle_edited_segments().await?;
         // Told after every batch: under a steady load the log is never empty, and deliveries must not wait until it is.
-        let mut n = self.pipeline.derive_all(|_| self.say_that_more_was_decided()).await?;
+        let told = |_| self.say_that_more_was_decided();
+        self.sweep_behind(self.pipeline.derive_some(told).await?).await
+    }
+
+    /// Behind `n` records that were derived.
+    async fn sweep_behind(&self, mut n: u64) -> Result<u64, PipelineError> {
         for tick in self.pipeline.due_ticks(self.pipeline.clock.now()).await? {
             self.pipeline.sweep(tick).await?;
             n += 1;

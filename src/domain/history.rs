@@ -3,12 +3,15 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::clock::Timestamp;
 
 /// One event name's (or one dimension value's) past.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+///
+/// Written as a list, `[first_at, last_at, days]`: a profile has dozens of them, and with names for the fields it would be
+/// half as long again. Reading takes either.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Series {
     /// The first occurrence.
     pub first_at: Timestamp,
@@ -16,6 +19,12 @@ pub struct Series {
     pub last_at: Timestamp,
     /// Per business day (days since 1970-01-01): how often, and the sum of amounts in minor units.
     pub days: BTreeMap<i32, (u32, i64)>,
+}
+
+impl Serialize for Series {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (self.first_at, self.last_at, &self.days).serialize(serializer)
+    }
 }
 
 impl Series {

@@ -31,6 +31,8 @@ use crate::telemetry::Stopwatch;
 const LEASE: SignedDuration = SignedDuration::from_mins(15);
 /// What was read of a customer longer ago than this is read again before anything leaves.
 const FRESH: SignedDuration = SignedDuration::from_secs(1);
+/// As many times as there are places.
+const CLAIMED_AHEAD: usize = 4;
 /// While something is under way that takes long: how soon a retry is noticed that has fallen due.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
@@ -124,9 +126,9 @@ impl Pipeline {
             }
             // Claims are made in strides and ahead: a claim for each freed place would be a sync for each mail, and places
             // would be empty until it is there.
-            let room = (2 * limit).saturating_sub(under_way.len() + waiting.len());
+            let room = (CLAIMED_AHEAD * limit).saturating_sub(under_way.len() + waiting.len());
             let may_claim = more && failure.is_none() && !desk.is_closing();
-            if may_claim && claiming.is_none() && (room * 2 > limit) {
+            if may_claim && claiming.is_none() && room > limit {
                 claiming = Some(Box::pin(self.claim(channel, desk, self.clock.now(), room)));
                 (asked, more) = (room, false);
             }

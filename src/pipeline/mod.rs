@@ -24,7 +24,7 @@ use crate::telemetry::Metrics;
 
 mod ahead;
 pub mod deliver;
-mod derive;
+pub mod derive;
 mod desk;
 pub mod evaluate;
 pub mod ingest;

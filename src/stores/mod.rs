@@ -3,7 +3,7 @@
 //! other, and never spans both.
 //!
 //! Methods are intents, each one transaction. Everything that must hold together is one [`Commit`]. A behaviour exists when
-//! the conformance suite (`tests/it/store_conformance.rs`) says so.
+//! the conformance suite (`tests/it/store_conformance/`) says so.
 #![warn(missing_docs)]
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -82,7 +82,8 @@ pub trait Log: Send + Sync {
     async fn end(&self) -> StoreResult<i64>;
     /// How far a connector has come.
     async fn cursor(&self, source: &str) -> StoreResult<Option<String>>;
-    /// Removes records up to `position` that were received before `before`; says how many.
+    /// Removes records up to `position` that were received before `before`; says how many. Not one transaction but many
+    /// small ones, between which others append: what was removed before a failure stays removed.
     async fn trim(&self, position: i64, before: Timestamp) -> StoreResult<u64>;
     /// Records put aside, by source and reason.
     async fn quarantine_counts(&self) -> StoreResult<Vec<(String, String, u64)>>;

@@ -3,7 +3,8 @@
 use rekindle::domain::event::names;
 use serde_json::json;
 
-use crate::real_daemon::look_into;
+use crate::real_daemon::carts::look_into;
+use crate::rules::on_order;
 use crate::world::{DAY, HOUR, World, at};
 
 /// Asks everybody at every tick of `cron`, and rests so short that a tick fired twice would show.
@@ -61,11 +62,8 @@ async fn a_clock_set_back_by_a_day_fires_nothing_again() {
 
 #[tokio::test]
 async fn what_is_decided_while_the_clock_is_a_day_behind_is_sent_and_sent_once() {
-    let rule = (
-        "thanks.rhai",
-        "const RULE = #{ trigger: on(\"Order Completed\") };\nfn when(customer) { true }\nfn then(customer) { email(\"receipt\"); }\n",
-    );
-    let mut world = World::with_rules(&[rule]).await;
+    let rule = on_order("email(\"receipt\");");
+    let mut world = World::with_rules(&[("thanks.rhai", &rule)]).await;
     world.consenting("ada").await;
     world.happens("ada", names::ORDER_COMPLETED, json!({ "order_id": "1", "total": 10 })).await;
     world.clock.set(world.now().minus(DAY));

@@ -5,6 +5,7 @@ use serde_json::json;
 use rekindle::domain::event::names;
 use rekindle::domain::profile::Profile;
 
+use crate::rules::{on_order, rule};
 use crate::world::{DAY, HOUR, World, at};
 
 const ON_ORDER: (&str, &str) = (
@@ -128,13 +129,13 @@ async fn consent_withdrawn_during_the_night_stops_the_waiting_mail() {
 
 #[tokio::test]
 async fn the_cap_holds_over_all_rules_and_lets_receipts_through() {
-    let rule = |template: &str| {
-        format!(
-            "const RULE = #{{ trigger: on(\"Ping\") }};\nfn when(customer) {{ true }}\nfn then(customer) {{ email(\"{template}\"); }}\n"
-        )
-    };
-    let files =
-        [("a.rhai", rule("offer")), ("b.rhai", rule("offer")), ("c.rhai", rule("offer")), ("d.rhai", rule("receipt"))];
+    let on_ping = |template: &str| rule("trigger: on(\"Ping\")", &format!("email(\"{template}\");"));
+    let files = [
+        ("a.rhai", on_ping("offer")),
+        ("b.rhai", on_ping("offer")),
+        ("c.rhai", on_ping("offer")),
+        ("d.rhai", on_ping("receipt")),
+    ];
     let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (*name, text.as_str())).collect();
     let mut world = World::with_rules(&files).await;
     world.consenting("ada").await;
@@ -150,8 +151,8 @@ async fn the_cap_holds_over_all_rules_and_lets_receipts_through() {
 async fn a_morning_of_many_held_mails_keeps_to_the_cap() {
     // More than leave side by side: those that wait for a free place must still see what left before them.
     let names: Vec<String> = (0..24).map(|n| format!("r{n}.rhai")).collect();
-    let rule = "const RULE = #{ trigger: on(\"Ping\") };\nfn when(customer) { true }\nfn then(customer) { email(\"offer\"); }\n";
-    let files: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), rule)).collect();
+    let rule = rule("trigger: on(\"Ping\")", "email(\"offer\");");
+    let files: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), rule.as_str())).collect();
     let mut world = World::with_rules(&files).await;
     world.consenting("ada").await;
     world.advance(HOUR * 11).await; // 23:00 in Berlin
@@ -164,12 +165,9 @@ async fn a_morning_of_many_held_mails_keeps_to_the_cap() {
 
 #[tokio::test]
 async fn a_crash_at_the_end_of_the_first_rescoring_does_not_silence_the_second() {
-    let rule = (
-        "back.rhai",
-        "const RULE = #{ trigger: entering(\"sleepy\") };\nfn when(customer) { true }\nfn then(customer) { task(\"Call\"); }\n",
-    );
+    let rule = rule("trigger: entering(\"sleepy\")", "task(\"Call\");");
     let segments = ("segments.rhai", "fn sleepy(customer) { customer.days_since(\"Order Completed\") >= 1 }\n");
-    let mut world = World::with_rules(&[rule, segments]).await;
+    let mut world = World::with_rules(&[("back.rhai", &rule), segments]).await;
     world.consenting("ada").await;
     world.happens("ada", names::ORDER_COMPLETED, json!({ "order_id": "1", "total": 10 })).await;
     world.advance(DAY).await;
@@ -220,12 +218,9 @@ async fn imported_history_wakes_no_rule_but_a_sweep_may_act_on_it() {
 
 #[tokio::test]
 async fn days_passing_move_a_customer_into_a_segment_and_wake_its_rule() {
-    let rule = (
-        "back.rhai",
-        "const RULE = #{ trigger: entering(\"sleepy\") };\nfn when(customer) { true }\nfn then(customer) { task(`Call ${customer.first_name ?? \"\"}`); }\n",
-    );
+    let rule = rule("trigger: entering(\"sleepy\")", "task(`Call ${customer.first_name ?? \"\"}`);");
     let segments = ("segments.rhai", "fn sleepy(customer) { customer.days_since(\"Order Completed\") >= 3 }\n");
-    let mut world = World::with_rules(&[rule, segments]).await;
+    let mut world = World::with_rules(&[("back.rhai", &rule), segments]).await;
     world.consenting("ada").await;
     world.happens("ada", names::ORDER_COMPLETED, json!({ "order_id": "1", "total": 10 })).await;
     // The first rescoring is quiet by intent; it sets what later ones compare with.
@@ -268,11 +263,8 @@ async fn an_event_that_comes_too_late_is_refused_as_late() {
 
 #[tokio::test]
 async fn a_trait_set_by_a_rule_is_an_event_and_visible_to_rules() {
-    let rule = (
-        "mark.rhai",
-        "const RULE = #{ trigger: on(\"Order Completed\"), cooldown: days(1) };\nfn when(customer) { true }\nfn then(customer) { set_trait(\"buyer\", true); }\n",
-    );
-    let mut world = World::with_rules(&[rule]).await;
+    let rule = rule("trigger: on(\"Order Completed\"), cooldown: days(1)", "set_trait(\"buyer\", true);");
+    let mut world = World::with_rules(&[("mark.rhai", &rule)]).await;
     world.happens("ada", names::ORDER_COMPLETED, json!({ "order_id": "1", "total": 10 })).await;
     let state = world.customer("ada").await;
     assert_eq!(state.profile.trait_value("buyer"), Some(&json!(true)));
@@ -309,13 +301,8 @@ fn then(customer) { task(`Call after order ${customer.n_orders}`); }
 
 #[tokio::test]
 async fn two_messages_within_the_cap_that_leave_together_both_leave() {
-    let rule = r#"
-//! Two at once.
-const RULE = #{ trigger: on("Order Completed") };
-fn when(customer) { true }
-fn then(customer) { email("offer"); email("offer"); }
-"#;
-    let mut world = World::with("[contact]\ncap = { messages = 2, days = 7 }\n", &[("two.rhai", rule)]).await;
+    let rule = on_order("email(\"offer\"); email(\"offer\");");
+    let mut world = World::with("[contact]\ncap = { messages = 2, days = 7 }\n", &[("two.rhai", &rule)]).await;
     world.consenting("ada").await;
     world.happens("ada", names::ORDER_COMPLETED, json!({ "order_id": "1", "total": 10 })).await;
     assert_eq!(world.ledger().await, ["two sent", "two sent"]);

@@ -11,8 +11,9 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::not_run::not_run;
-use crate::real_daemon::{RealDaemon, until};
+use crate::real_daemon::{RealDaemon, program};
 use crate::repository::page;
+use crate::until::until;
 
 /// The block of the guide in `language` that has `needle`.
 pub(crate) fn code(language: &str, needle: &str) -> String {
@@ -47,13 +48,10 @@ fn new_daemon(dir: &TempDir) -> RealDaemon {
 async fn every_example_of_the_event_reference_is_taken_in_as_what_it_says() {
     let dir = TempDir::new().unwrap();
     let daemon = new_daemon(&dir);
-    drop(rustls::crypto::ring::default_provider().install_default());
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
     for event in KNOWN_EVENTS {
         let (path, body) = event.example;
-        let request = client.post(format!("http://{}{path}", daemon.address())).basic_auth("dev", Some(""));
-        let answer = request.header("content-type", "application/json").body(body).send().await.unwrap();
-        assert_eq!(answer.status(), 200, "{}", event.name);
+        let request = daemon.request(path).header("content-type", "application/json").body(body);
+        assert_eq!(request.send().await.unwrap().status(), 200, "{}", event.name);
     }
     until("all of them are in the books", || async {
         let files = SqliteFiles::open(&dir.path().join("rekindle-data"), Access::Look).await.unwrap();
@@ -71,7 +69,7 @@ async fn every_example_of_the_event_reference_is_taken_in_as_what_it_says() {
 async fn senders_that_copy_the_guide_are_answered_and_counted_once() {
     let dir = TempDir::new().unwrap();
     let daemon = new_daemon(&dir);
-    let host = format!("http://{}", daemon.address());
+    let host = daemon.url("");
     let python = format!(
         "{}\nfor _ in range(2): print(track('42', 'Order Completed', {{'order_id': '1', 'total': 10}}, host='{host}', \
          message_id='m-1'))",
@@ -90,12 +88,11 @@ async fn senders_that_copy_the_guide_are_answered_and_counted_once() {
         return;
     }
     let n_events = || {
-        let mut show = Command::new(env!("CARGO_BIN_EXE_rekindle"));
-        show.args(["customers", "show", "42", "--json"]).current_dir(dir.path());
+        let mut show = program(dir.path(), &["customers", "show", "42", "--json"]);
         let shown: Value = serde_json::from_slice(&show.output().unwrap().stdout).unwrap_or_default();
         shown["profile"]["n_events"].as_u64().unwrap_or_default()
     };
-    until("both events are in the books", || std::future::ready(n_events() >= 2)).await;
-    daemon.stop();
+    until("both events are in the books", async || n_events() >= 2).await;
+    daemon.stop().await;
     assert_eq!(n_events(), 2, "the order that was sent twice counts once");
 }

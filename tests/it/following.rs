@@ -3,16 +3,14 @@
 use std::fs;
 use std::io::Write;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use rekindle::domain::event::names;
 use rekindle::stores::sqlite::{Access, SqliteFiles};
 use rekindle::stores::{Log, ReadStore};
 use tempfile::TempDir;
 
-/// Only how long a test may take that has failed.
-const AT_MOST: Duration = Duration::from_mins(2);
+use crate::real_daemon::RealDaemon;
+use crate::until::until;
 
 const CONFIG: &str = r#"
 [store]
@@ -40,25 +38,6 @@ imported = false
 const MANIFEST: &str = "name = \"points\"\nversion = \"0.1.0\"\ndescription = \"Points\"\nlicense = \"MIT\"\nprotocol = 1\n\
                         format = \"jsonl\"\nrecord = \"one booking\"\n";
 
-/// A daemon that dies with its test.
-struct Daemon(Child);
-
-impl Daemon {
-    fn start(dir: &Path) -> Self {
-        let log = fs::OpenOptions::new().create(true).append(true).open(dir.join("log.txt")).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_rekindle"));
-        command.current_dir(dir).arg("run").stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-        Daemon(command.spawn().unwrap())
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        drop(self.0.kill());
-        drop(self.0.wait());
-    }
-}
-
 fn message(id: &str) -> String {
     format!(
         "{{\"type\":\"track\",\"event\":\"Product Viewed\",\"messageId\":\"{id}\",\"userId\":\"ana\",\
@@ -81,16 +60,9 @@ async fn found(dir: &Path, name: &str) -> (u64, u64) {
     (counts.get(name).copied().unwrap_or(0), quarantined.iter().map(|(_, _, n)| n).sum())
 }
 
-async fn until(dir: &Path, name: &str, expected: (u64, u64)) {
-    let reached = async {
-        while found(dir, name).await != expected {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    if tokio::time::timeout(AT_MOST, reached).await.is_err() {
-        let log = fs::read_to_string(dir.join("log.txt")).unwrap_or_default();
-        panic!("{name}: {:?} instead of {expected:?}\n{log}", found(dir, name).await);
-    }
+async fn until_found(dir: &Path, name: &str, expected: (u64, u64)) {
+    let what = format!("{expected:?} of {name} are there and put aside");
+    until(&what, async || found(dir, name).await == expected).await;
 }
 
 #[tokio::test]
@@ -109,32 +81,32 @@ async fn files_that_are_still_written_are_read_on_and_a_broken_source_stops_nobo
     let second = message("2");
     append(&dir.join("web.jsonl"), &format!("{}\n{}", message("1"), &second[..40]));
 
-    let daemon = Daemon::start(dir);
-    until(dir, "Product Viewed", (1, 0)).await;
+    let daemon = RealDaemon::start(dir);
+    until_found(dir, "Product Viewed", (1, 0)).await;
     append(&dir.join("web.jsonl"), &format!("{}\nnot JSON\n", &second[40..]));
-    until(dir, "Product Viewed", (2, 1)).await;
+    until_found(dir, "Product Viewed", (2, 1)).await;
 
     // A file that was not there comes; a plugin that was broken is mended, and puts aside what it cannot use.
     append(&dir.join("late.jsonl"), &format!("{}\n", message("1")));
-    until(dir, "Product Viewed", (3, 1)).await;
+    until_found(dir, "Product Viewed", (3, 1)).await;
     let script = "fn map(record) { user_id(record.member); occurred_at(record.day); track(\"Points Earned\"); }\n";
     fs::write(dir.join("plugins/points/map.rhai"), script).unwrap();
-    until(dir, "Points Earned", (1, 2)).await;
+    until_found(dir, "Points Earned", (1, 2)).await;
 
     // A plugin that is broken while it runs keeps its last good version.
     fs::write(dir.join("plugins/points/map.rhai"), "fn map(record) {").unwrap();
     append(&dir.join("club.jsonl"), "{\"member\":\"eve\",\"day\":\"2026-05-02\"}\n");
-    until(dir, "Points Earned", (2, 2)).await;
+    until_found(dir, "Points Earned", (2, 2)).await;
 
     // Killed, the daemon goes on where it was.
-    drop(daemon);
+    let before = daemon.kill();
     fs::write(dir.join("plugins/points/map.rhai"), script).unwrap();
     append(&dir.join("web.jsonl"), &format!("{}\n{}\n", message("3"), message("2")));
-    let _daemon = Daemon::start(dir);
-    until(dir, "Product Viewed", (4, 2)).await;
-    until(dir, "Points Earned", (2, 2)).await;
+    let daemon = RealDaemon::start(dir);
+    until_found(dir, "Product Viewed", (4, 2)).await;
+    until_found(dir, "Points Earned", (2, 2)).await;
 
-    let log = fs::read_to_string(dir.join("log.txt")).unwrap();
+    let log = format!("{before}\n{}", daemon.log());
     for said in ["unknown function `trak`", "did you mean `track`?", "late.jsonl", "the source can be read again"] {
         assert!(log.contains(said), "{said} is not in the log:\n{log}");
     }

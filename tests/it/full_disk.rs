@@ -11,8 +11,10 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::not_run::not_run;
-use crate::real_daemon::{CARTS, RealDaemon, cart, client, install, messages, post_batch, states, until};
+use crate::real_daemon::carts::{CARTS, cart, install, messages, states};
+use crate::real_daemon::{RealDaemon, program_under};
 use crate::servers::http::{Behaviour, Receiver};
+use crate::until::until;
 
 /// A file system of some MiB that only the daemon sees, held by a process that sleeps.
 struct SmallDisk {
@@ -40,16 +42,18 @@ impl SmallDisk {
     }
 
     fn start(&self, dir: &Path) -> RealDaemon {
-        let holder = self.holder.id().to_string();
-        let words = ["nsenter", "-t", &holder, "-m", "--"];
-        RealDaemon::start_under(&words.map(OsStr::new), dir, &[])
+        RealDaemon::start_under(&self.inside().each_ref().map(OsStr::new), dir, &[])
+    }
+
+    /// The command under which a program sees it.
+    fn inside(&self) -> [String; 5] {
+        ["nsenter", "-t", &self.holder.id().to_string(), "-m", "--"].map(str::to_owned)
     }
 
     /// The states of all deliveries, asked of the program itself: `SQLite` does not open files through `/proc`.
     fn states(&self, dir: &Path) -> Vec<String> {
-        let mut command = Command::new("nsenter");
-        command.args(["-t", &self.holder.id().to_string(), "-m", "--", env!("CARGO_BIN_EXE_rekindle")]);
-        command.args(["deliveries", "list", "--json", "--limit", "1000", "--config"]).arg(dir.join("config.toml"));
+        let listing = ["deliveries", "list", "--json", "--limit", "1000"];
+        let mut command = program_under(&self.inside().each_ref().map(OsStr::new), dir, &listing);
         let listed: Value = serde_json::from_slice(&command.output().unwrap().stdout).unwrap_or_default();
         let mut states = Vec::new();
         collect_states(&listed, &mut states);
@@ -83,11 +87,6 @@ impl Drop for SmallDisk {
     }
 }
 
-async fn ready(daemon: &RealDaemon) -> String {
-    let answer = client().get(format!("http://{}/readyz", daemon.address())).send().await.unwrap();
-    answer.text().await.unwrap()
-}
-
 #[tokio::test]
 async fn a_full_disk_refuses_events_loses_none_and_lets_deliveries_finish() {
     let dir = TempDir::new().unwrap();
@@ -100,17 +99,16 @@ async fn a_full_disk_refuses_events_loses_none_and_lets_deliveries_finish() {
     let receiver = Receiver::start(come_again).await;
     install(dir.path(), receiver.address, &[CARTS], "ballast_mb = 8");
     let daemon = disk.start(dir.path());
-    let (client, address) = (client(), daemon.address());
     let ballast = disk.data.join("ballast");
     until("the ballast is laid", || async { ballast.exists() }).await;
-    assert_eq!(post_batch(&client, address, &[cart("before")]).await.unwrap().0, 200);
+    daemon.batch(&[cart("before")]).await;
     until("the receiver was asked", || async { !receiver.received().is_empty() }).await;
 
     disk.fill();
     let mut acknowledged = vec!["before".to_owned()];
     for n in 0.. {
         let id = format!("full-{n}");
-        match post_batch(&client, address, &[cart(&id)]).await.unwrap() {
+        match daemon.offer(&[cart(&id)]).await {
             (200, _) => acknowledged.push(id),
             (507, retry_after) => {
                 assert_eq!(retry_after.as_deref(), Some("10"));
@@ -121,30 +119,29 @@ async fn a_full_disk_refuses_events_loses_none_and_lets_deliveries_finish() {
     }
     daemon.wait_for("the disk is full: events are refused until 12 MiB are free");
     until("the ballast is gone", || async { !ballast.exists() }).await;
-    assert!(ready(&daemon).await.contains("not ready: the disk is full"));
+    assert!(daemon.text("/readyz").await.contains("not ready: the disk is full"));
     receiver.behave(Behaviour::status(200));
     let all_sent = vec!["sent"; acknowledged.len()];
     until("what is under way is sent and recorded", || async { disk.states(dir.path()) == all_sent }).await;
-    assert_eq!(post_batch(&client, address, &[cart("meanwhile")]).await.unwrap().0, 507);
+    assert_eq!(daemon.offer(&[cart("meanwhile")]).await.0, 507);
 
     // Whoever starts it anew on that disk gets a daemon that says what is wrong, not one that dies.
     daemon.kill();
     let daemon = disk.start(dir.path());
-    let address = daemon.address();
-    until("it knows", || async { ready(&daemon).await.contains("not ready: the disk is full") }).await;
-    assert_eq!(post_batch(&client, address, &[cart("meanwhile")]).await.unwrap().0, 507);
+    until("it knows", || async { daemon.text("/readyz").await.contains("not ready: the disk is full") }).await;
+    assert_eq!(daemon.offer(&[cart("meanwhile")]).await.0, 507);
 
     fs::remove_file(disk.data.join("filler")).unwrap();
-    until("it is ready again", || async { ready(&daemon).await == "ready\n" }).await;
+    until("it is ready again", || async { daemon.text("/readyz").await == "ready\n" }).await;
     assert!(ballast.exists(), "laid again");
-    assert_eq!(post_batch(&client, address, &[cart("after")]).await.unwrap().0, 200);
+    daemon.batch(&[cart("after")]).await;
     acknowledged.push("after".to_owned());
     until("all is sent", || async { disk.states(dir.path()) == vec!["sent"; acknowledged.len()] }).await;
-    let log = daemon.stop();
+    let log = daemon.stop().await;
     let copy = TempDir::new().unwrap();
     fs::copy(disk.data.join("store.db"), copy.path().join("store.db")).unwrap();
     assert_eq!(messages(copy.path()).await, acknowledged);
-    assert_eq!(log.iter().filter(|line| line.contains("the disk is full")).count(), 1, "said once: {log:#?}");
+    assert_eq!(log.matches("the disk is full").count(), 1, "said once: {log}");
     assert_eq!(receiver.received().iter().filter(|request| request.body.is_empty()).count(), 0);
 }
 
@@ -160,17 +157,14 @@ async fn where_files_may_not_grow_events_are_refused_and_none_that_was_acknowled
     let (dir, receiver) = (TempDir::new().unwrap(), Receiver::start(Behaviour::status(200)).await);
     install(dir.path(), receiver.address, &[CARTS], "ballast_mb = 1");
     // The migrations need room; the limit is for what comes after them.
-    let first = RealDaemon::start(dir.path());
-    first.address();
-    first.stop();
+    RealDaemon::start(dir.path()).listening().stop().await;
     // In blocks of 512 bytes: 3 MiB.
     let limited = ["sh", "-c", "trap '' XFSZ; ulimit -f 6144; exec \"$@\"", "sh"].map(OsStr::new);
     let daemon = RealDaemon::start_under(&limited, dir.path(), &[]);
-    let (client, address) = (client(), daemon.address());
     let mut acknowledged = Vec::new();
     for n in 0.. {
         let id = format!("m{n}");
-        match post_batch(&client, address, &[fat(&id)]).await.unwrap() {
+        match daemon.offer(&[fat(&id)]).await {
             (200, _) => acknowledged.push(id),
             (507, _) => break,
             (status, _) => panic!("{status}"),
@@ -178,12 +172,12 @@ async fn where_files_may_not_grow_events_are_refused_and_none_that_was_acknowled
         assert!(n < 1_000, "the limit does not hold");
     }
     daemon.wait_for("the disk is full");
-    assert!(ready(&daemon).await.contains("not ready: the disk is full"));
+    assert!(daemon.text("/readyz").await.contains("not ready: the disk is full"));
     daemon.kill();
 
     let daemon = RealDaemon::start(dir.path());
     until("everything is derived", || async { messages(&dir.path().join("data")).await == acknowledged }).await;
     let sent = vec!["sent"; acknowledged.len()];
     until("all is sent", || async { states(&dir.path().join("data")).await == sent }).await;
-    daemon.stop();
+    daemon.stop().await;
 }

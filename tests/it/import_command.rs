@@ -14,6 +14,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::not_run::data_set;
+use crate::until::until;
 
 /// Net revenue of Online Retail: what was paid less what went back, each invoice summed exactly and rounded once. Computed
 /// independently from the rows (see `tests/it/connectors.rs` for the parts).
@@ -106,10 +107,10 @@ async fn an_import_killed_in_the_middle_goes_on_and_counts_everything_once() {
     let mut n_killed_midway = 0;
     for n_batches in [1, 3] {
         let mut running = command(&config, &file).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        // Until so many batches are in the log, or it is through.
-        while running.try_wait().unwrap().is_none() && log_end(&data).await < n_batches * 2_000 {
-            tokio::task::yield_now().await;
-        }
+        until("so many batches are in the log, or it is through", async || {
+            running.try_wait().unwrap().is_some() || log_end(&data).await >= n_batches * 2_000
+        })
+        .await;
         running.kill().unwrap();
         running.wait().unwrap();
         n_killed_midway += usize::from(log_end(&data).await < 12_000);

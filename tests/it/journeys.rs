@@ -1,7 +1,6 @@
 //! The two journeys of ARCHITECTURE.md, and the crash windows, walked through with everything real: HTTP in, files on the
 //! disk, a rule file, mail out.
 
-use std::process::Command;
 use std::sync::Arc;
 
 use jiff::SignedDuration;
@@ -13,6 +12,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::real_daemon::program;
 use crate::world::{DAY, HOUR, World, at};
 
 const WIN_BACK: (&str, &str) = (
@@ -65,9 +65,7 @@ fn http_client() -> reqwest::Client {
 }
 
 fn why(world: &World, delivery: &str) -> String {
-    let config = world.dir.path().join("config.toml");
-    let output = Command::new(env!("CARGO_BIN_EXE_rekindle")).args(["why", delivery, "--config"]).arg(config).output();
-    let output = output.unwrap();
+    let output = program(world.dir.path(), &["why", delivery]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
@@ -126,10 +124,8 @@ async fn a_rule_file_goes_from_the_disk_to_a_firing_and_a_broken_one_harms_nobod
     world.consenting("ada").await;
     world.happens("ada", names::ORDER_COMPLETED, json!({ "order_id": "1", "total": 10 })).await;
     world.write_rule("broken.rhai", "const RULE = #{ trigger: dialy(\"09:00\") };\nfn when(customer) { true }\n");
-    let config = world.dir.path().join("config.toml");
-    let run = |arguments: &[&str]| {
-        Command::new(env!("CARGO_BIN_EXE_rekindle")).args(arguments).arg("--config").arg(&config).output().unwrap()
-    };
+    let folder = world.dir.path().to_owned();
+    let run = |arguments: &[&str]| program(&folder, arguments).output().unwrap();
     let check = run(&["check"]);
     assert_eq!(check.status.code(), Some(1));
     let said = String::from_utf8(check.stdout).unwrap();

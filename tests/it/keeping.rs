@@ -1,8 +1,8 @@
 //! What an operator changes or saves, with the real binary beside a daemon and without one.
 
+use std::ffi::OsStr;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Output;
 
 use rekindle::domain::customer::{Identity, IdentityKind};
 use rekindle::domain::delivery::DeliveryState;
@@ -12,11 +12,12 @@ use rekindle::stores::{DeliveryFilter, ProfileStore, ReadStore};
 use serde_json::{Value, json};
 use sqlx::{ConnectOptions, Connection};
 
+use crate::real_daemon::{RealDaemon, program};
+use crate::rules::on_order;
 use crate::world::{DAY, World};
 
 pub(crate) fn rekindle(folder: &Path, args: &[&str]) -> Output {
-    let config = folder.join("config.toml");
-    Command::new(env!("CARGO_BIN_EXE_rekindle")).args(args).arg("--config").arg(config).output().unwrap()
+    program(folder, args).output().unwrap()
 }
 
 /// Its output, where it must go well.
@@ -50,19 +51,9 @@ async fn tamper(folder: &Path, statement: &'static str) {
     connection.close().await.unwrap();
 }
 
-const THANKS: (&str, &str) = (
-    "thanks.rhai",
-    r#"
-//! A task for every order.
-const RULE = #{ trigger: on("Order Completed") };
-fn when(customer) { true }
-fn then(customer) { task("say thanks"); }
-"#,
-);
-
 /// Ada with an order, somebody at a browser, and two who were joined by an event.
 async fn shop() -> World {
-    let mut world = World::with_rules(&[THANKS]).await;
+    let mut world = World::with_rules(&[("thanks.rhai", &on_order("task(\"say thanks\");"))]).await;
     for user in ["ada", "bob"] {
         world.consenting(user).await;
         world.happens(user, names::ORDER_COMPLETED, json!({ "order_id": user, "total": 12.5 })).await;
@@ -151,33 +142,13 @@ async fn joining_is_previewed_nonsense_is_refused_and_what_it_takes_is_told() {
     assert_eq!((n_events, &parted["stated"]), (vec![3, 5], &json!(false)));
 }
 
-/// The daemon as its own process.
-struct Daemon(Child);
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        drop(self.0.kill());
-        drop(self.0.wait());
-    }
-}
-
 #[tokio::test]
 async fn a_running_daemon_takes_up_what_an_operator_states_beside_it() {
     let mut world = shop().await;
     close(&mut world).await;
     let folder = world.dir.path().to_owned();
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let config = std::fs::read_to_string(folder.join("config.toml")).unwrap();
-    std::fs::write(folder.join("config.toml"), format!("{config}[http]\nlisten = \"127.0.0.1:{port}\"\n")).unwrap();
-    let log = std::fs::File::create(folder.join("daemon.log")).unwrap();
-    let mut run = Command::new(env!("CARGO_BIN_EXE_rekindle"));
-    run.args(["run", "--config"]).arg(folder.join("config.toml")).stderr(log).stdout(Stdio::null());
-    let _daemon = Daemon(run.spawn().unwrap());
-    let began = Instant::now();
-    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-        assert!(began.elapsed() < Duration::from_mins(1), "the daemon does not listen");
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    let anywhere = ["env", "REKINDLE__HTTP__LISTEN=127.0.0.1:0"].map(OsStr::new);
+    let _daemon = RealDaemon::start_under(&anywhere, &folder, &[]).listening();
     let said = well(&folder, &["merges", "join", "ada", "bob"]);
     assert!(said.contains("the running daemon has taken it up"), "{said}");
     let listed = well_json(&folder, &["merges", "list", "--json", "--limit", "1"]);
@@ -185,6 +156,8 @@ async fn a_running_daemon_takes_up_what_an_operator_states_beside_it() {
     let next = listed["next"].as_str().unwrap();
     let rest = well_json(&folder, &["merges", "list", "--json", "--after", next]);
     assert_eq!(rest["items"].as_array().unwrap().len(), 1, "{rest}");
+    let both = well_json(&folder, &["merges", "list", "--json", "--limit", "2"]);
+    assert_eq!(both["next"], Value::Null, "a page that is just full is the last one");
     // A task is taken off the list and put back, all beside the daemon.
     let tasks = well_json(&folder, &["tasks", "list", "--json"]);
     let task = tasks["items"][0]["delivery"].as_str().unwrap();

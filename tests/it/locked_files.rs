@@ -7,9 +7,11 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection, Executor};
 use tempfile::TempDir;
 
-use crate::real_daemon::{CARTS, RealDaemon, cart, client, install, messages, post_batch, states, until};
+use crate::real_daemon::RealDaemon;
+use crate::real_daemon::carts::{CARTS, cart, install, messages, states};
 use crate::servers::held::{COME_AGAIN, Held, TAKEN};
 use crate::servers::http::{Behaviour, Receiver};
+use crate::until::until;
 
 /// Holds the one lock for writing, as a backup or somebody's `SQLite` shell may.
 async fn lock(file: &Path) -> SqliteConnection {
@@ -18,35 +20,25 @@ async fn lock(file: &Path) -> SqliteConnection {
     connection
 }
 
-async fn ready(daemon: &RealDaemon) -> String {
-    let answer = client().get(format!("http://{}/readyz", daemon.address())).send().await.unwrap();
-    answer.text().await.unwrap()
-}
-
-fn count(log: &[String], text: &str) -> usize {
-    log.iter().filter(|line| line.contains(text)).count()
-}
-
 #[tokio::test]
 async fn while_the_log_is_locked_senders_are_told_to_come_again_and_it_goes_on_by_itself() {
     let (dir, receiver) = (TempDir::new().unwrap(), Receiver::start(Behaviour::status(200)).await);
     install(dir.path(), receiver.address, &[CARTS], "ballast_mb = 1");
-    let daemon = RealDaemon::start(dir.path());
-    let (client, address) = (client(), daemon.address());
+    let daemon = RealDaemon::start(dir.path()).listening();
     let held = lock(&dir.path().join("data/log.db")).await;
     for _ in 0..2 {
-        let answer = post_batch(&client, address, &[cart("one")]).await.unwrap();
+        let answer = daemon.offer(&[cart("one")]).await;
         assert_eq!(answer, (503, Some("10".to_owned())));
     }
-    assert!(ready(&daemon).await.contains("not ready: the log cannot be written"));
+    assert!(daemon.text("/readyz").await.contains("not ready: the log cannot be written"));
     held.close().await.unwrap();
-    until("it is ready again", || async { ready(&daemon).await == "ready\n" }).await;
-    assert_eq!(post_batch(&client, address, &[cart("one")]).await.unwrap().0, 200);
+    until("it is ready again", || async { daemon.text("/readyz").await == "ready\n" }).await;
+    daemon.batch(&[cart("one")]).await;
     until("the webhook is sent", || async { states(&dir.path().join("data")).await == ["sent"] }).await;
-    let log = daemon.stop();
-    assert_eq!(count(&log, "the log cannot be written"), 1, "said once: {log:#?}");
-    assert!(count(&log, "another program holds it (a backup, a SQLite shell)") >= 1, "{log:#?}");
-    assert_eq!(count(&log, "the log can be written again"), 1, "{log:#?}");
+    let log = daemon.stop().await;
+    assert_eq!(log.matches("the log cannot be written").count(), 1, "said once: {log}");
+    assert!(log.matches("another program holds it (a backup, a SQLite shell)").count() >= 1, "{log}");
+    assert_eq!(log.matches("the log can be written again").count(), 1, "{log}");
     assert_eq!(messages(&dir.path().join("data")).await, ["one"]);
 }
 
@@ -55,18 +47,17 @@ async fn while_the_store_is_locked_events_are_taken_in_and_nothing_is_lost_or_se
     let (dir, receiver) = (TempDir::new().unwrap(), Receiver::start(Behaviour::status(200)).await);
     install(dir.path(), receiver.address, &[CARTS], "ballast_mb = 1");
     let daemon = RealDaemon::start(dir.path());
-    let (client, address) = (client(), daemon.address());
-    assert_eq!(post_batch(&client, address, &[cart("before")]).await.unwrap().0, 200);
+    daemon.batch(&[cart("before")]).await;
     until("the first is sent", || async { states(&dir.path().join("data")).await == ["sent"] }).await;
     let held = lock(&dir.path().join("data/store.db")).await;
-    assert_eq!(post_batch(&client, address, &[cart("meanwhile")]).await.unwrap().0, 200);
+    daemon.batch(&[cart("meanwhile")]).await;
     daemon.wait_for("deciding failed and is tried again until it goes on");
-    assert!(ready(&daemon).await.contains("not ready: deciding failed"));
+    assert!(daemon.text("/readyz").await.contains("not ready: deciding failed"));
     held.close().await.unwrap();
     until("the second is sent", || async { states(&dir.path().join("data")).await == ["sent", "sent"] }).await;
-    until("it is ready again", || async { ready(&daemon).await == "ready\n" }).await;
-    let log = daemon.stop();
-    assert_eq!(count(&log, "deciding goes on"), 1, "{log:#?}");
+    until("it is ready again", || async { daemon.text("/readyz").await == "ready\n" }).await;
+    let log = daemon.stop().await;
+    assert_eq!(log.matches("deciding goes on").count(), 1, "{log}");
     assert_eq!(receiver.received().len(), 2);
 }
 
@@ -76,10 +67,9 @@ async fn what_is_under_way_when_the_store_is_locked_is_finished_and_its_outcome_
     let data = dir.path().join("data");
     install(dir.path(), receiver.address, &[CARTS], "ballast_mb = 1");
     let daemon = RealDaemon::start(dir.path());
-    let (client, address) = (client(), daemon.address());
-    assert_eq!(post_batch(&client, address, &[cart("in the middle")]).await.unwrap().0, 200);
+    daemon.batch(&[cart("in the middle")]).await;
     let hanging = receiver.next();
-    assert_eq!(post_batch(&client, address, &[cart("to be tried again")]).await.unwrap().0, 200);
+    daemon.batch(&[cart("to be tried again")]).await;
     let patient = receiver.next();
     patient.answer(COME_AGAIN);
     until("the second waits", || async { states(&data).await == ["committing", "due"] }).await;
@@ -92,27 +82,24 @@ async fn what_is_under_way_when_the_store_is_locked_is_finished_and_its_outcome_
     assert_eq!(again.id, patient.id);
     again.answer(TAKEN);
     until("both are sent", || async { states(&data).await == ["sent", "sent"] }).await;
-    let log = daemon.stop();
+    let log = daemon.stop().await;
     assert_eq!(receiver.n_more(), 0, "what was taken came again");
-    assert_eq!(count(&log, "the ledger can be written again"), 1, "{log:#?}");
+    assert_eq!(log.matches("the ledger can be written again").count(), 1, "{log}");
 }
 
 #[tokio::test]
 async fn data_of_a_newer_version_are_refused_and_left_as_they_are() {
     let (dir, receiver) = (TempDir::new().unwrap(), Receiver::start(Behaviour::status(200)).await);
     install(dir.path(), receiver.address, &[], "ballast_mb = 1");
-    let daemon = RealDaemon::start(dir.path());
-    daemon.address();
-    daemon.stop();
+    RealDaemon::start(dir.path()).listening().stop().await;
     let file = dir.path().join("data/store.db");
     let mut store = SqliteConnectOptions::new().filename(&file).connect().await.unwrap();
     let newer = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
         VALUES (9000, 'of tomorrow', true, x'00', 0)";
     store.execute(newer).await.unwrap();
     store.close().await.unwrap();
-    let (status, log) = RealDaemon::start(dir.path()).ended();
+    let (status, log) = RealDaemon::start(dir.path()).ended().await;
     assert_eq!(status.code(), Some(1));
-    let log = log.join("\n");
     assert!(
         log.contains("was written by a newer rekindle (migration 9000 is unknown to this one); use that version"),
         "{log}"

@@ -1,11 +1,10 @@
 //! What an operator reads: listings with pages and filters, and one thing whole. All by the real binary, beside a daemon that
 //! has the files.
 
-use std::process::Command;
-
 use rekindle::domain::event::names;
 use serde_json::{Value, json};
 
+use crate::real_daemon::program;
 use crate::world::{DAY, World};
 
 const SEGMENTS: (&str, &str) = (
@@ -61,9 +60,7 @@ pub(crate) async fn look(world: &World, arguments: &[&str]) -> Said {
     if let Some(engine) = &world.engine {
         engine.pipeline.store.set_meta("demo_instant", &world.now().as_micros().to_string()).await.unwrap();
     }
-    let config = world.dir.path().join("config.toml");
-    let output = Command::new(env!("CARGO_BIN_EXE_rekindle")).args(arguments).arg("--config").arg(config).output();
-    let output = output.unwrap();
+    let output = program(world.dir.path(), arguments).output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     Said { code: output.status.code().unwrap(), text: text(output.stdout), errors: text(output.stderr) }
 }

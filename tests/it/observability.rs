@@ -7,11 +7,14 @@ use std::fmt::Write as _;
 use rekindle::telemetry::Metrics;
 use serde_json::{Value, json};
 
-use crate::bad_input::daemon::{Daemon, Installation, on_order, until};
+use crate::real_daemon::RealDaemon;
+use crate::real_daemon::installation::Installation;
 use crate::repository::{ROOT, page};
+use crate::rules::on_order;
 use crate::servers::Happenings;
 use crate::servers::http::{Behaviour as Answers, Receiver};
 use crate::servers::smtp::{Behaviour, SmtpServer};
+use crate::until::until;
 
 const PAGE: &str = "docs/reference/metrics.md";
 
@@ -96,8 +99,8 @@ async fn a_running_daemon_shows_every_metric_of_the_page_and_no_other() {
     installation.template("wrong", "class = \"transactional\"\n", "{{ customer.shoe_size }}", "<p>x</p>");
     let daemon = installation.start();
     daemon.batch(&[identify("ana"), order("ana", "1"), order("ana", "1"), json!({ "type": "track" })]).await;
-    daemon.client.get(daemon.url("/u/no-token")).send().await.unwrap();
-    let text = until("the mail", async || {
+    daemon.text("/u/no-token").await;
+    let text = until("the mail is sent", async || {
         let text = daemon.metrics().await;
         let waits = text.contains("rekindle_deliveries_waiting{channel=\"email\",state=\"due\"} 1");
         (waits && text.contains("rekindle_deliveries_total{channel=\"email\",state=\"sent\"} 1")).then_some(text)
@@ -157,7 +160,7 @@ const CANARIES: [&str; 12] = [
 ];
 
 /// Sends everything that could leak through every stage that can fail.
-async fn live(installation: &Installation, daemon: &Daemon, server: &SmtpServer, receiver: &Receiver) {
+async fn live(installation: &Installation, daemon: &RealDaemon, server: &SmtpServer, receiver: &Receiver) {
     let post = async |body: String, key: &str| {
         let request = daemon.client.post(daemon.url("/v1/batch")).basic_auth(key, Some("CanaryPassword"));
         let request = request.header("user-agent", "CanaryAgent/1.0").header("x-forwarded-for", "203.0.113.77");
@@ -176,18 +179,18 @@ async fn live(installation: &Installation, daemon: &Daemon, server: &SmtpServer,
     // Refused as a whole: not JSON, no such key, no such address.
     assert_eq!(post("{\"CanaryProperty\":".to_owned(), "canary-write-key").await, 400);
     assert_eq!(post("{}".to_owned(), "canary-write-key-that-is-wrong").await, 401);
-    daemon.client.get(daemon.url("/u/CanaryPath?CanaryProperty")).send().await.unwrap();
-    daemon.client.get(daemon.url("/CanaryPath")).send().await.unwrap();
+    for path in ["/u/CanaryPath?CanaryProperty", "/CanaryPath"] {
+        daemon.text(path).await;
+    }
     // The mail server and the receiver refuse in the customer's own words; the script throws them.
-    daemon.tasks(1).await;
-    until("the refusals", async || {
+    installation.tasks(1).await;
+    until("both have refused", async || {
         let asked = server.happenings.count("< RCPT") > 0 && !receiver.received().is_empty();
         let settled = installation.said(&["deliveries", "list", "--json"]);
-        (asked && settled.matches("\"n_attempts\": 1").count() >= 3).then_some(())
+        asked && settled.matches("\"n_attempts\": 1").count() >= 3
     })
     .await;
-    until("the conflict", async || daemon.metrics().await.contains("{reason=\"same_id_other_body\"} 1").then_some(()))
-        .await;
+    until("the conflict is found", async || daemon.metrics().await.contains("{reason=\"same_id_other_body\"} 1")).await;
 }
 
 async fn nothing_of_a_customer_is_said(arguments: &[&str]) {
@@ -216,11 +219,10 @@ async fn nothing_of_a_customer_is_said(arguments: &[&str]) {
         ("HOOK_SECRET", "whsec_Y2FuYXJ5IHNlY3JldCBjYW5hcnkgc2VjcmV0"),
         ("REKINDLE_LOG", "trace"),
     ];
-    let mut daemon = installation.start_with(arguments, &secrets);
+    let daemon = installation.start_with(arguments, &secrets);
     live(&installation, &daemon, &server, &receiver).await;
     let metrics = daemon.metrics().await;
-    daemon.stop().await;
-    let heard = daemon.heard();
+    let heard = daemon.stop().await;
     assert!(heard.len() > 2_000 && heard.contains("a rule failed"), "nothing was logged: {heard}");
     for canary in CANARIES {
         let leaks =

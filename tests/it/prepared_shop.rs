@@ -14,10 +14,11 @@ use rekindle::domain::customer::{Identity, IdentityKind};
 use rekindle::domain::event::{Fact, names};
 use rekindle::pipeline::ingest::Intake;
 use rekindle::stores::DeliveryFilter;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::repository::ROOT;
+use crate::world::live_fact;
 
 pub(crate) struct PreparedShop {
     dir: TempDir,
@@ -77,19 +78,7 @@ fn history(now: Timestamp) -> Vec<Fact> {
     let mut fact = |user: &str, name: &str, traits: Value, properties: Value| {
         n += 1;
         let object = |value: Value| value.as_object().cloned().unwrap_or_default();
-        Fact {
-            source: "app".to_owned(),
-            message_id: format!("m{n}"),
-            name: name.to_owned(),
-            occurred_at: now,
-            received_at: now,
-            known_at: now,
-            imported: false,
-            identities: Identity::new(IdentityKind::UserId, user).into_iter().collect(),
-            traits: object(traits),
-            properties: object(properties),
-            context: Map::new(),
-        }
+        Fact { traits: object(traits), properties: object(properties), ..live_fact(user, name, n, now) }
     };
     let order = |id: &str, total: f64| json!({ "order_id": id, "total": total, "currency": "EUR" });
     let mut facts = Vec::new();

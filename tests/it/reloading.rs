@@ -5,12 +5,11 @@ use std::fs;
 use rekindle::domain::event::names;
 use serde_json::json;
 
+use crate::rules::on_order;
 use crate::world::{DAY, HOUR, World};
 
 fn thanks(text: &str) -> String {
-    format!(
-        "const RULE = #{{ trigger: on(\"Order Completed\") }};\nfn when(customer) {{ true }}\nfn then(customer) {{ task(\"{text}\"); }}\n"
-    )
+    on_order(&format!("task(\"{text}\");"))
 }
 
 async fn order(world: &mut World, n: u32) {

@@ -4,8 +4,10 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
-use crate::bad_input::daemon::{Daemon, Installation, on_order};
+use crate::real_daemon::RealDaemon;
+use crate::real_daemon::installation::Installation;
 use crate::repository::page;
+use crate::rules::on_order;
 
 struct Systemd(UnixDatagram);
 
@@ -32,7 +34,7 @@ impl Systemd {
     }
 }
 
-fn start(installation: &Installation, socket: &str) -> Daemon {
+fn start(installation: &Installation, socket: &str) -> RealDaemon {
     installation.start_with(&[], &[("NOTIFY_SOCKET", socket), ("WATCHDOG_USEC", "200000")])
 }
 
@@ -41,9 +43,9 @@ async fn systemd_is_told_of_readiness_reloads_life_and_the_end() {
     let installation = Installation::new("", &[("thanks.rhai", &on_order("task(\"thank\");"))]);
     let path = installation.path("notify");
     let systemd = Systemd::on(UnixDatagram::bind(&path).unwrap());
-    let mut daemon = start(&installation, &path.display().to_string());
+    let daemon = start(&installation, &path.display().to_string());
     assert_eq!(systemd.hears(), "READY=1\nSTATUS=1 rules, 2 templates");
-    assert_eq!(daemon.client.get(daemon.url("/readyz")).send().await.unwrap().status(), 200);
+    assert_eq!(daemon.text("/readyz").await, "ready\n");
     for _ in 0..3 {
         assert_eq!(systemd.hears_anything(), "WATCHDOG=1", "whoever decides is alive");
     }
@@ -64,7 +66,7 @@ async fn systemd_may_listen_under_a_name_that_no_file_has() {
     let address = SocketAddr::from_abstract_name(&name).unwrap();
     let systemd = Systemd::on(UnixDatagram::bind_addr(&address).unwrap());
     let daemon = start(&installation, &format!("@{name}"));
-    assert!(systemd.hears().starts_with("READY=1\n"), "{}", daemon.heard());
+    assert!(systemd.hears().starts_with("READY=1\n"), "{}", daemon.log());
 }
 
 #[test]

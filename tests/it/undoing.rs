@@ -11,6 +11,7 @@ use rekindle::domain::id::CustomerId;
 use rekindle::stores::Columns;
 use serde_json::{Value, json};
 
+use crate::rules::on_order;
 use crate::world::World;
 
 fn handle(text: &str) -> Identity {
@@ -161,19 +162,9 @@ proptest! {
     }
 }
 
-const THANKS: (&str, &str) = (
-    "thanks.rhai",
-    r#"
-//! A task for every order.
-const RULE = #{ trigger: on("Order Completed") };
-fn when(customer) { true }
-fn then(customer) { task("say thanks"); }
-"#,
-);
-
 #[tokio::test]
 async fn what_was_decided_about_each_of_the_two_follows_the_merge_and_goes_back_with_it() {
-    let mut world = World::with_rules(&[THANKS]).await;
+    let mut world = World::with_rules(&[("thanks.rhai", &on_order("task(\"say thanks\");"))]).await;
     for (n, handles) in [&ADA, &BOB].into_iter().enumerate() {
         let order = fact(&mut world, handles, names::ORDER_COMPLETED, json!({ "order_id": n.to_string(), "total": 5 }));
         world.ingest(vec![order]).await;

@@ -7,6 +7,7 @@ use rekindle::domain::profile::Profile;
 use rekindle::stores::Columns;
 use serde_json::json;
 
+use crate::rules::rule;
 use crate::world::{DAY, World};
 
 #[tokio::test]
@@ -119,11 +120,8 @@ async fn what_a_rule_set_stays_with_its_customer_when_the_batch_in_which_the_cus
 
 #[tokio::test]
 async fn a_visitor_who_logs_in_within_the_same_second_is_not_written_to_twice() {
-    let rule = (
-        "hello.rhai",
-        "const RULE = #{ trigger: on(\"Product Viewed\"), cooldown: days(30) };\nfn when(customer) { true }\nfn then(customer) { task(\"Greet\"); }\n",
-    );
-    let mut world = World::with_rules(&[rule]).await;
+    let rule = rule("trigger: on(\"Product Viewed\"), cooldown: days(30)", "task(\"Greet\");");
+    let mut world = World::with_rules(&[("hello.rhai", &rule)]).await;
     world.consenting("ada").await;
     let mut viewed = world.fact("ada", "Product Viewed", json!({}));
     viewed.identities = vec![anonymous("browser")];

@@ -111,20 +111,8 @@ impl World {
     #[expect(clippy::needless_pass_by_value, reason = "called with `json!` in place")]
     pub(crate) fn fact(&mut self, user: &str, name: &str, properties: Value) -> Fact {
         self.n_messages += 1;
-        let now = self.now();
-        Fact {
-            source: "app".to_owned(),
-            message_id: format!("m{}", self.n_messages),
-            name: name.to_owned(),
-            occurred_at: now,
-            received_at: now,
-            known_at: now,
-            imported: false,
-            identities: Identity::new(IdentityKind::UserId, user).into_iter().collect(),
-            traits: serde_json::Map::new(),
-            properties: properties.as_object().cloned().unwrap_or_default(),
-            context: serde_json::Map::new(),
-        }
+        let properties = properties.as_object().cloned().unwrap_or_default();
+        Fact { properties, ..live_fact(user, name, self.n_messages, self.now()) }
     }
 
     /// Hands facts in and lets everything that is due happen.
@@ -218,4 +206,21 @@ pub(crate) fn write_templates(dir: &Path) {
 
 pub(crate) fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
+}
+
+/// The `n`th thing that an application tells, of `user`, happening and arriving `now`.
+pub(crate) fn live_fact(user: &str, name: &str, n: u32, now: Timestamp) -> Fact {
+    Fact {
+        source: "app".to_owned(),
+        message_id: format!("m{n}"),
+        name: name.to_owned(),
+        occurred_at: now,
+        received_at: now,
+        known_at: now,
+        imported: false,
+        identities: Identity::new(IdentityKind::UserId, user).into_iter().collect(),
+        traits: serde_json::Map::new(),
+        properties: serde_json::Map::new(),
+        context: serde_json::Map::new(),
+    }
 }

@@ -102,6 +102,9 @@ impl Templates {
 /// attribute, but says nothing of what the attribute then does. Programs that show mail ignore white space in a scheme.
 fn running_link(html: &str) -> Option<&'static str> {
     const SCHEMES: [&str; 3] = ["javascript:", "vbscript:", "data:text/html"];
+    if !html.match_indices(':').any(|(at, _)| ends_a_scheme(&html[..at])) {
+        return None;
+    }
     let plain: String =
         html.chars().filter(|c| !c.is_whitespace() && !c.is_control()).collect::<String>().to_lowercase();
     let plain = plain.replace("&#x2f;", "/");
@@ -111,6 +114,12 @@ fn running_link(html: &str) -> Option<&'static str> {
             SCHEMES.into_iter().find(|scheme| value.starts_with(scheme))
         })
     })
+}
+
+/// Whether one of the schemes can end here. Nearly no mail has such a place, and to look closely takes long.
+fn ends_a_scheme(before: &str) -> bool {
+    let signs = before.chars().rev().filter(|c| !c.is_whitespace() && !c.is_control()).map(|c| c.to_ascii_lowercase());
+    ["script", "data"].iter().any(|end| end.chars().rev().eq(signs.clone().take(end.len())))
 }
 
 /// Built-ins win over what a rule calls the same.

@@ -40,9 +40,19 @@ struct Kept {
 pub(super) struct Before(HashMap<CustomerId, (CustomerState, usize)>);
 
 impl Before {
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// How long the text of this customer's profile is.
     pub(super) fn n_text(&self, id: CustomerId) -> Option<usize> {
         self.0.get(&id).map(|(_, n_text)| *n_text)
+    }
+
+    /// Whether this customer's scores and memberships are known to stand in the file as `state` says.
+    pub(super) fn same_judgement(&self, state: &CustomerState) -> bool {
+        self.same_segments(state)
+            && self.0.get(&state.customer).is_some_and(|(before, _)| before.scores == state.scores)
     }
 
     /// Whether this customer's memberships are known to stand in the file as `state` says.

@@ -98,14 +98,14 @@ async fn open_unchanged(path: &Path) -> StoreResult<SqliteConnection> {
 /// deliveries that were.
 pub async fn doubt_what_was_due(dir: &Path, reason: &str, now: Timestamp) -> StoreResult<u64> {
     let options = SqliteConnectOptions::new().filename(dir.join("store.db"));
-    let pool = sqlx::sqlite::SqlitePoolOptions::new().max_connections(1).connect_with(options).await?;
-    migrate(&sqlx::migrate!("migrations/sqlite/store"), &pool, &dir.join("store.db")).await?;
-    let mut tx = super::begin(&pool).await?;
+    let mut connection = options.connect().await?;
+    migrate(&sqlx::migrate!("migrations/sqlite/store"), &mut connection, &dir.join("store.db")).await?;
+    let mut tx = super::begin(&mut connection).await?;
     let statement = "UPDATE deliveries SET state = 'unknown', reason = $1, settled_at = $2, lease_until = NULL
          WHERE state IN ('due', 'held', 'leased', 'committing')";
     let done = sqlx::query(statement).bind(reason).bind(now.as_micros()).execute(&mut *tx).await?;
     super::profiles::set_meta(&mut tx, crate::stores::RESTORED, reason).await?;
     tx.commit().await?;
-    pool.close().await;
+    connection.close().await?;
     Ok(done.rows_affected())
 }

@@ -34,10 +34,10 @@ pub async fn look_through(dir: &Path) -> StoreResult<Vec<FileHealth>> {
     let mut found = Vec::new();
     for (name, migrator) in files {
         let path = dir.join(name);
-        let (pool, _) = open_file(&path, Access::Look, LOG_MEMORY).await?;
+        let (_, readers) = open_file(&path, Access::Look, LOG_MEMORY).await?;
         let seen = "SELECT version FROM _sqlx_migrations WHERE success";
-        let seen: Vec<i64> = sqlx::query_scalar(seen).fetch_all(&pool).await.map_err(StoreError::from)?;
-        let checked = sqlx::query_scalar("PRAGMA quick_check(20)").fetch_all(&pool).await;
+        let seen: Vec<i64> = sqlx::query_scalar(seen).fetch_all(&readers).await.map_err(StoreError::from)?;
+        let checked = sqlx::query_scalar("PRAGMA quick_check(20)").fetch_all(&readers).await;
         let damage: Vec<String> = checked.unwrap_or_else(|error| vec![error.to_string()]);
         let ours: Vec<i64> = migrator.iter().map(|migration| migration.version).collect();
         found.push(FileHealth {

@@ -31,7 +31,8 @@ impl LedgerStore for SqliteStore {
         if self.next_due(Some(channel)).await?.is_none_or(|next| next > now) {
             return Ok(Vec::new());
         }
-        let mut tx = begin(&self.writer).await?;
+        let mut writer = self.writer.lock().await?;
+        let mut tx = begin(&mut writer).await?;
         let rows = sqlx::query(sql!("claim_deliveries"))
             .bind(channel)
             .bind(now.as_micros())
@@ -47,7 +48,8 @@ impl LedgerStore for SqliteStore {
     }
 
     async fn apply_moves(&self, moves: &[Move]) -> StoreResult<Vec<bool>> {
-        let mut tx = begin(&self.writer).await?;
+        let mut writer = self.writer.lock().await?;
+        let mut tx = begin(&mut writer).await?;
         let mut seen = HashSet::new();
         let made = if moves.iter().all(|one| seen.insert(whose(one))) {
             apply_together(&mut tx, moves).await?
@@ -69,7 +71,10 @@ impl LedgerStore for SqliteStore {
     }
 
     async fn next_due(&self, channel: Option<&str>) -> StoreResult<Option<Timestamp>> {
-        let query = sqlx::query_scalar(sql!("next_due")).bind(channel);
+        let query = match channel {
+            Some(channel) => sqlx::query_scalar(sql!("next_due_by")).bind(channel),
+            None => sqlx::query_scalar(sql!("next_due")),
+        };
         let next: Option<i64> = query.fetch_one(&self.readers).await?;
         Ok(next.map(Timestamp::from_micros))
     }

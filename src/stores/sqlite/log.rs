@@ -1,8 +1,9 @@
 //! `log.db`: the inbox.
 
 use async_trait::async_trait;
-use sqlx::{QueryBuilder, Row, Sqlite, Transaction};
+use sqlx::{Row, Sqlite, Transaction};
 
+use super::many::Many;
 use super::{SqliteLog, begin, bytes, from_json, hex, hexes, json, sql, timestamp};
 use crate::domain::clock::Timestamp;
 use crate::domain::event::Fact;
@@ -10,19 +11,15 @@ use crate::domain::id::digest;
 use crate::domain::quarantine::Quarantined;
 use crate::stores::{Append, Log, LogRecord, QuarantineFilter, QuarantineStore, StoreResult};
 
-/// Facts written by one statement. Fewer go through a list in JSON, which is taken apart by `SQLite`: no statement has to be
-/// compiled for every number of facts that can gather.
-const FACTS_PER_STATEMENT: usize = 128;
+// Fewer go through a list in JSON, which is taken apart by `SQLite`: no statement has to be compiled for every number of
+// facts that can gather.
+static INBOX: Many = Many::new("INSERT OR FAIL INTO inbox (fact)", 1, 128, "");
 
 async fn append_facts(tx: &mut Transaction<'_, Sqlite>, facts: &[Fact]) -> StoreResult<()> {
-    let whole = facts.chunks_exact(FACTS_PER_STATEMENT);
+    let whole = facts.chunks_exact(INBOX.n_rows);
     let rest = whole.remainder();
     for some in whole {
-        let mut statement = QueryBuilder::new("INSERT INTO inbox (fact) ");
-        statement.push_values(some, |mut row, fact| {
-            row.push_bind(json(fact));
-        });
-        statement.build().execute(&mut **tx).await?;
+        INBOX.write(tx, some.iter().map(json).collect(), sqlx::query::Query::bind).await?;
     }
     if !rest.is_empty() {
         sqlx::query(sql!("append_facts")).bind(json(rest)).execute(&mut **tx).await?;
@@ -30,10 +27,14 @@ async fn append_facts(tx: &mut Transaction<'_, Sqlite>, facts: &[Fact]) -> Store
     Ok(())
 }
 
+/// Records cut off by one statement: some milliseconds, which is how long an acknowledgement may wait for it.
+const TRIMMED_PER_STATEMENT: i64 = 1_000;
+
 #[async_trait]
 impl Log for SqliteLog {
     async fn append(&self, append: &Append) -> StoreResult<()> {
-        let mut tx = begin(&self.writer).await?;
+        let mut writer = self.writer.lock().await?;
+        let mut tx = begin(&mut writer).await?;
         write(&mut tx, append).await?;
         tx.commit().await?;
         Ok(())
@@ -65,10 +66,19 @@ impl Log for SqliteLog {
 
     async fn trim(&self, position: i64, before: Timestamp) -> StoreResult<u64> {
         // Arrival times rise with positions, so the first record that is too young ends the cut.
-        let statement = "DELETE FROM inbox WHERE position <= $1 AND position < coalesce(
-                (SELECT position FROM inbox WHERE fact ->> 'received_at' >= $2 ORDER BY position LIMIT 1), $1 + 1)";
-        let done = sqlx::query(statement).bind(position).bind(before.as_micros()).execute(&self.writer).await?;
-        Ok(done.rows_affected())
+        let young = "SELECT position FROM inbox WHERE fact ->> 'received_at' >= $1 ORDER BY position LIMIT 1";
+        let young = sqlx::query_scalar(young).bind(before.as_micros()).fetch_optional(&self.readers).await?;
+        let end = young.map_or(position, |young: i64| position.min(young - 1));
+        let mut n_removed = 0;
+        loop {
+            // The writer is handed on after each piece, first come, first served: an append waits for one piece at most.
+            let piece = sqlx::query(sql!("trim")).bind(end).bind(TRIMMED_PER_STATEMENT);
+            let piece = piece.execute(&mut *self.writer.lock().await?).await?;
+            n_removed += piece.rows_affected();
+            if piece.rows_affected() < TRIMMED_PER_STATEMENT.unsigned_abs() {
+                return Ok(n_removed);
+            }
+        }
     }
 
     async fn quarantine_counts(&self) -> StoreResult<Vec<(String, String, u64)>> {
@@ -123,7 +133,8 @@ impl QuarantineStore for SqliteLog {
     }
 
     async fn release(&self, keys: &[[u8; 16]], append: &Append) -> StoreResult<()> {
-        let mut tx = begin(&self.writer).await?;
+        let mut writer = self.writer.lock().await?;
+        let mut tx = begin(&mut writer).await?;
         let statement = "DELETE FROM quarantine WHERE key IN (SELECT unhex(value) FROM json_each($1))";
         sqlx::query(statement).bind(hexes(keys)).execute(&mut *tx).await?;
         write(&mut tx, append).await?;

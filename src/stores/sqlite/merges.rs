@@ -238,7 +238,8 @@ impl OperatorStore for SqliteStore {
     }
 
     async fn settle_task(&self, delivery: DeliveryId, done_at: Option<Timestamp>) -> StoreResult<bool> {
-        let mut tx = begin(&self.writer).await?;
+        let mut writer = self.writer.lock().await?;
+        let mut tx = begin(&mut writer).await?;
         let statement = "UPDATE tasks SET done_at = $2 WHERE delivery = $1 AND (done_at IS NULL) = ($2 IS NOT NULL)";
         let query = sqlx::query(statement).bind(delivery.as_bytes().to_vec()).bind(done_at.map(Timestamp::as_micros));
         let done = query.execute(&mut *tx).await?;

@@ -10,12 +10,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
+use sqlx::Row;
 use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
+    SqliteSynchronous,
 };
-use sqlx::{Row, Sqlite, Transaction};
 
 use self::cache::Cache;
+use self::writer::{Writer, begin};
 use super::{Store, StoreError, StoreResult};
 use crate::domain::clock::Timestamp;
 
@@ -26,11 +28,13 @@ mod health;
 mod ledger;
 mod listing;
 mod log;
+mod many;
 mod merges;
 mod profiles;
 mod reading;
 mod rebuilt;
 mod ticks;
+mod writer;
 
 pub use copy::{Copied, copy_log, copy_store, doubt_what_was_due, examine};
 pub use rebuilt::{Difference, compare, take_over};
@@ -60,7 +64,7 @@ pub enum Access {
 /// `store.db`.
 #[derive(Clone, Debug)]
 pub struct SqliteStore {
-    writer: SqlitePool,
+    writer: Writer,
     readers: SqlitePool,
     cache: Arc<Cache>,
 }
@@ -68,7 +72,7 @@ pub struct SqliteStore {
 /// `log.db`.
 #[derive(Clone, Debug)]
 pub struct SqliteLog {
-    writer: SqlitePool,
+    writer: Writer,
     readers: SqlitePool,
 }
 
@@ -96,8 +100,10 @@ impl SqliteFiles {
         let (log_writer, log_readers) = open_file(&dir.join("log.db"), access, LOG_MEMORY).await?;
         let (writer, readers) = open_file(&dir.join("store.db"), access, STORE_MEMORY).await?;
         if access == Access::Own {
-            migrate(&sqlx::migrate!("migrations/sqlite/log"), &log_writer, &dir.join("log.db")).await?;
-            migrate(&sqlx::migrate!("migrations/sqlite/store"), &writer, &dir.join("store.db")).await?;
+            let mut connection = log_writer.lock().await?;
+            migrate(&sqlx::migrate!("migrations/sqlite/log"), &mut connection, &dir.join("log.db")).await?;
+            let mut connection = writer.lock().await?;
+            migrate(&sqlx::migrate!("migrations/sqlite/store"), &mut connection, &dir.join("store.db")).await?;
         } else {
             same_shape(&sqlx::migrate!("migrations/sqlite/log"), &log_readers, &dir.join("log.db")).await?;
             same_shape(&sqlx::migrate!("migrations/sqlite/store"), &readers, &dir.join("store.db")).await?;
@@ -114,15 +120,16 @@ impl SqliteFiles {
     /// way makes it a smaller fold, not an error.
     pub async fn checkpoint(&self) -> StoreResult<()> {
         for writer in [&self.log.writer, &self.store.writer] {
-            sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(writer).await?;
+            sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut *writer.lock().await?).await?;
         }
         Ok(())
     }
 
     /// Closes both files, folding the write-ahead logs back into them.
     pub async fn close(self) {
-        for pool in [&self.log.readers, &self.log.writer, &self.store.readers, &self.store.writer] {
-            pool.close().await;
+        for (readers, writer) in [(&self.log.readers, &self.log.writer), (&self.store.readers, &self.store.writer)] {
+            readers.close().await;
+            writer.close().await;
         }
     }
 }
@@ -169,8 +176,7 @@ const STORE_MEMORY: PageMemory = PageMemory { writer_kib: 32 * 1_024, reader_kib
 /// Appended to and read in order: hardly a page is needed twice.
 const LOG_MEMORY: PageMemory = PageMemory { writer_kib: 2 * 1_024, reader_kib: 1_024 };
 
-/// The writer pool has one connection, so writers queue here and never meet `SQLITE_BUSY` among themselves.
-async fn open_file(path: &Path, access: Access, memory: PageMemory) -> StoreResult<(SqlitePool, SqlitePool)> {
+async fn open_file(path: &Path, access: Access, memory: PageMemory) -> StoreResult<(Writer, SqlitePool)> {
     let base = SqliteConnectOptions::new()
         .filename(path)
         .busy_timeout(Duration::from_secs(5))
@@ -191,15 +197,11 @@ async fn open_file(path: &Path, access: Access, memory: PageMemory) -> StoreResu
         Access::Look => base.clone().read_only(true),
         Access::Beside => base.clone(),
     };
-    let writer = SqlitePoolOptions::new()
-        .max_connections(1)
-        .idle_timeout(None)
-        .max_lifetime(None)
-        .connect_with(writer_options)
-        .await
-        .map_err(fail)?;
+    let writer = Writer::open(&writer_options).await.map_err(fail)?;
     let readers = SqlitePoolOptions::new()
         .max_connections(4)
+        // Nothing lies between us and the file that could have gone away.
+        .test_before_acquire(false)
         .idle_timeout(None)
         .max_lifetime(None)
         .connect_with(base.pragma("cache_size", cache(memory.reader_kib)).read_only(true))
@@ -208,8 +210,12 @@ async fn open_file(path: &Path, access: Access, memory: PageMemory) -> StoreResu
     Ok((writer, readers))
 }
 
-async fn migrate(migrator: &sqlx::migrate::Migrator, pool: &SqlitePool, path: &Path) -> StoreResult<()> {
-    migrator.run(pool).await.map_err(|e| {
+async fn migrate(
+    migrator: &sqlx::migrate::Migrator,
+    connection: &mut SqliteConnection,
+    path: &Path,
+) -> StoreResult<()> {
+    migrator.run(connection).await.map_err(|e| {
         StoreError::Open(match e {
             sqlx::migrate::MigrateError::VersionMissing(version) => format!(
                 "{} was written by a newer rekindle (migration {version} is unknown to this one); use that version or newer",
@@ -270,11 +276,6 @@ fn of_sqlite(error: &dyn sqlx::error::DatabaseError) -> StoreError {
         ));
     }
     StoreError::Unavailable(error.to_string())
-}
-
-/// Takes the write lock at the start, so a transaction never fails half-way because a reader became a writer.
-async fn begin(pool: &SqlitePool) -> StoreResult<Transaction<'static, Sqlite>> {
-    Ok(pool.begin_with("BEGIN IMMEDIATE").await?)
 }
 
 /// One JSON parameter.

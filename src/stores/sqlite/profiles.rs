@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use sqlx::sqlite::SqliteRow;
-use sqlx::{QueryBuilder, Row, Sqlite, Transaction};
+use sqlx::{Row, Sqlite, Transaction};
 
 use super::cache::Before;
+use super::many::Many;
 use super::{SqliteStore, begin, bytes, from_json, hex, hexes, json, sql, timestamp, unhex};
 use crate::domain::clock::Timestamp;
 use crate::domain::consent::MessageClass;
@@ -16,9 +17,8 @@ use crate::domain::event::Event;
 use crate::domain::id::{CustomerId, DeliveryId};
 use crate::stores::{Columns, Commit, Contact, CustomerState, LedgerView, ProfileStore, StoreError, StoreResult};
 
-/// Rows written by one statement: enough that the way to the connection's thread and back hardly counts.
-const CUSTOMERS_PER_STATEMENT: usize = 64;
-const EVENTS_PER_STATEMENT: usize = 64;
+/// To take so many customers apart takes milliseconds, for which the next batch should not wait.
+const MANY: usize = 500;
 
 #[async_trait]
 impl ProfileStore for SqliteStore {
@@ -114,7 +114,8 @@ impl ProfileStore for SqliteStore {
         let split = commit.split.iter().flat_map(|split| split.members.iter().map(|(id, ..)| id));
         let changed = commit.customers.iter().chain(&commit.judged).map(|c| &c.customer);
         let before = self.cache.forget(changed.chain(merged).chain(split));
-        let mut tx = begin(&self.writer).await?;
+        let mut writer = self.writer.lock().await?;
+        let mut tx = begin(&mut writer).await?;
         let n_text = write_profiles(&mut tx, commit, &before).await?;
         write_decisions(&mut tx, commit).await?;
         // Last, so that what was decided about somebody who is absorbed in the same batch follows, too.
@@ -135,6 +136,9 @@ impl ProfileStore for SqliteStore {
         self.cache.learn(living.map(|(c, n_text)| (c.clone(), n_text)));
         let judged = commit.judged.iter().filter_map(|c| Some((c.clone(), before.n_text(c.customer)?)));
         self.cache.learn(judged);
+        if before.len() >= MANY {
+            drop(tokio::task::spawn_blocking(move || drop(before)));
+        }
         Ok(())
     }
 }
@@ -199,10 +203,29 @@ async fn write_profiles(tx: &mut Transaction<'_, Sqlite>, commit: &Commit, befor
     Ok(n_text)
 }
 
+// Nothing is left of a batch of which one row is refused, so a statement need not be able to take back its own.
+static EVENTS: Many = Many::new(
+    "INSERT OR FAIL INTO events (position, id, key, body_hash, customer, arrived_as, name, known_at, fact)",
+    9,
+    64,
+    "",
+);
+static CUSTOMERS: Many = Many::new(
+    "INSERT OR FAIL INTO customers (id, created_at, profile)",
+    3,
+    64,
+    "ON CONFLICT (id) DO UPDATE SET profile = excluded.profile",
+);
+static JUDGEMENTS: Many = Many::new(
+    "INSERT OR FAIL INTO judgements (customer, scores, segments)",
+    3,
+    64,
+    "ON CONFLICT (customer) DO UPDATE SET scores = excluded.scores, segments = excluded.segments",
+);
+
 /// While `SQLite` writes some of them, the next ones are put into words.
 async fn write_events(tx: &mut Transaction<'_, Sqlite>, events: &[(i64, Event)]) -> StoreResult<()> {
-    let columns = "(position, id, key, body_hash, customer, arrived_as, name, known_at, fact)";
-    let mut in_words = events.chunks(EVENTS_PER_STATEMENT).map(|some| {
+    let mut in_words = events.chunks(EVENTS.n_rows).map(|some| {
         let row = |(position, event): &(i64, Event)| {
             let fact = &event.fact;
             let hashes = (fact.dedupe_key().to_vec(), fact.body_hash().to_vec());
@@ -213,13 +236,10 @@ async fn write_events(tx: &mut Transaction<'_, Sqlite>, events: &[(i64, Event)])
     });
     let mut next = in_words.next();
     while let Some(some) = next {
-        let whole = some.len() == EVENTS_PER_STATEMENT;
-        let mut statement = QueryBuilder::new(format!("INSERT INTO events {columns} "));
-        statement.push_values(some, |mut row, (position, id, (key, body), customer, name, known_at, fact)| {
-            row.push_bind(position).push_bind(id).push_bind(key).push_bind(body).push_bind(customer.clone());
-            row.push_bind(customer).push_bind(name).push_bind(known_at.as_micros()).push_bind(fact);
+        let written = EVENTS.write(tx, some, |row, (position, id, (key, body), customer, name, known_at, fact)| {
+            let row = row.bind(position).bind(id).bind(key).bind(body).bind(customer.clone()).bind(customer);
+            row.bind(name).bind(known_at.as_micros()).bind(fact)
         });
-        let written = statement.build().persistent(whole).execute(&mut **tx);
         let done;
         (done, next) = tokio::join!(written, async { in_words.next() });
         done?;
@@ -230,40 +250,36 @@ async fn write_events(tx: &mut Transaction<'_, Sqlite>, events: &[(i64, Event)])
 /// Profiles are large: they are bound as they are, many to a statement, instead of being taken out of one JSON list.
 async fn write_customers(tx: &mut Transaction<'_, Sqlite>, customers: &[CustomerState]) -> StoreResult<Vec<usize>> {
     let mut n_text = Vec::with_capacity(customers.len());
-    let mut in_words = customers.chunks(CUSTOMERS_PER_STATEMENT).map(|some| {
-        let row = |c: &CustomerState| (c.customer.as_bytes().to_vec(), c.created_at, json(&c.profile));
+    let mut in_words = customers.chunks(CUSTOMERS.n_rows).map(|some| {
+        let row = |c: &CustomerState| {
+            let profile = json(&c.profile);
+            n_text.push(profile.len());
+            (c.customer.as_bytes().to_vec(), c.created_at, profile)
+        };
         some.iter().map(row).collect::<Vec<_>>()
     });
     let mut next = in_words.next();
     while let Some(some) = next {
-        let whole = some.len() == CUSTOMERS_PER_STATEMENT;
-        let mut statement = QueryBuilder::new("INSERT INTO customers (id, created_at, profile) ");
-        statement.push_values(some, |mut row, (id, created_at, profile)| {
-            n_text.push(profile.len());
-            row.push_bind(id).push_bind(created_at.as_micros()).push_bind(profile);
-        });
-        statement.push(" ON CONFLICT (id) DO UPDATE SET profile = excluded.profile");
-        let written = statement.build().persistent(whole).execute(&mut **tx);
+        let written = CUSTOMERS
+            .write(tx, some, |row, (id, created_at, profile)| row.bind(id).bind(created_at.as_micros()).bind(profile));
         let done;
         (done, next) = tokio::join!(written, async { in_words.next() });
         done?;
     }
+    drop(in_words);
     Ok(n_text)
 }
 
-/// Scores change with every day; memberships seldom do, and are left alone where they stand as they are.
+/// Scores change with every day and with every order; memberships seldom do. What stands as it is is left alone.
 async fn write_judgements(tx: &mut Transaction<'_, Sqlite>, commit: &Commit, before: &Before) -> StoreResult<()> {
     let judged: Vec<&CustomerState> = commit.customers.iter().chain(&commit.judged).collect();
     let unsure: Vec<&CustomerState> = judged.iter().copied().filter(|c| !before.same_segments(c)).collect();
     let stand = stored_segments(tx, &unsure).await?;
-    for some in judged.chunks(CUSTOMERS_PER_STATEMENT) {
-        let mut statement = QueryBuilder::new("INSERT INTO judgements (customer, scores, segments) ");
-        statement.push_values(some, |mut row, c| {
-            row.push_bind(&c.customer.as_bytes()[..]).push_bind(json(&c.scores)).push_bind(json(&c.segments));
-        });
-        statement.push(" ON CONFLICT (customer) DO UPDATE SET scores = excluded.scores, segments = excluded.segments");
-        let whole = some.len() == CUSTOMERS_PER_STATEMENT;
-        statement.build().persistent(whole).execute(&mut **tx).await?;
+    let changed: Vec<&CustomerState> = judged.into_iter().filter(|c| !before.same_judgement(c)).collect();
+    for some in changed.chunks(JUDGEMENTS.n_rows) {
+        let row = |c: &&CustomerState| (c.customer.as_bytes().to_vec(), json(&c.scores), json(&c.segments));
+        let rows = some.iter().map(row).collect();
+        JUDGEMENTS.write(tx, rows, |row, (id, scores, segments)| row.bind(id).bind(scores).bind(segments)).await?;
     }
     let id = |c: &CustomerState| hex(c.customer.as_bytes());
     let moved = unsure.into_iter().filter(|c| stand.get(&c.customer).is_none_or(|segments| *segments != *c.segments));

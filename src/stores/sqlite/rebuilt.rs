@@ -105,7 +105,7 @@ pub async fn compare(stored: &Path, fresh: &Path, mut found: impl FnMut(Differen
 /// Takes what was derived again over into `files`, whole or not at all. Scores and segments of customers whose profile was
 /// different are forgotten, and are settled at the next rescoring; everything else that was decided or sent stays.
 pub async fn take_over(files: &SqliteFiles, fresh: &Path) -> StoreResult<()> {
-    let mut connection = files.store.writer.acquire().await?;
+    let mut connection = files.store.writer.lock().await?;
     attach(&mut connection, fresh).await?;
     let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
     for statement in TAKE_OVER {

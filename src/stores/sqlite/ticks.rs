@@ -34,7 +34,8 @@ impl TickStore for SqliteStore {
     }
 
     async fn begin_ticks(&self, ticks: &[TickProgress]) -> StoreResult<()> {
-        let mut tx = begin(&self.writer).await?;
+        let mut writer = self.writer.lock().await?;
+        let mut tx = begin(&mut writer).await?;
         for tick in ticks {
             save(&mut tx, sql!("begin_tick"), tick).await?;
         }
@@ -66,14 +67,16 @@ impl ModelStore for SqliteStore {
     }
 
     async fn set_meta(&self, key: &str, value: &str) -> StoreResult<()> {
-        let mut tx = begin(&self.writer).await?;
+        let mut writer = self.writer.lock().await?;
+        let mut tx = begin(&mut writer).await?;
         super::profiles::set_meta(&mut tx, key, value).await?;
         tx.commit().await?;
         Ok(())
     }
 
     async fn save_models(&self, models: &[StoredModel]) -> StoreResult<()> {
-        let mut tx = begin(&self.writer).await?;
+        let mut writer = self.writer.lock().await?;
+        let mut tx = begin(&mut writer).await?;
         for model in models {
             sqlx::query(
                 "INSERT OR REPLACE INTO models (kind, fitted_at, version, fitted, card) VALUES ($1, $2, $3, $4, $5)",

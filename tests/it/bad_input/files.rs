@@ -9,7 +9,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::Value;
 
-use super::daemon::Installation;
+use crate::real_daemon::installation::Installation;
 
 const SOURCES: &str = "[[sources]]\nname = \"orders\"\nkind = \"csv\"\n[sources.mapping]\nevent = \"Order Completed\"\n\
                        time = \"day\"\ntotal = \"amount\"\nidentities = { user_id = \"who\" }\ntraits = { city = \"city\" }\n\

@@ -3,10 +3,12 @@
 
 use serde_json::{Value, json};
 
-use super::daemon::{Installation, on_order, until};
 use crate::channels::mail::Mail;
+use crate::real_daemon::installation::{Installation, mail_and_webhooks};
+use crate::rules::on_order;
 use crate::servers::http::{Behaviour as Answers, Receiver};
 use crate::servers::smtp::{Behaviour, SmtpServer};
+use crate::until::until;
 
 const NAME: &str =
     "Bob\r\nBcc: x@y.example\r\n\r\n{{7*7}}${7*7}</script><script>alert(1)</script>\u{1b}[2J\u{9b}31m\u{202e}";
@@ -30,13 +32,7 @@ fn part(mail: &Mail, kind: &str) -> String {
 async fn hostile_fields_reach_mail_webhook_and_terminal_as_mere_text() {
     let server = SmtpServer::start(Behaviour::default(), crate::servers::Happenings::default());
     let receiver = Receiver::start(Answers::status(200)).await;
-    let sections = format!(
-        "[email]\nkind = \"smtp\"\nhost = \"127.0.0.1\"\nport = {}\ntls = \"none\"\nfrom = \"Shop <shop@shop.example>\"\n\
-         [webhook]\nkind = \"http\"\n[[webhook.endpoints]]\nname = \"crm\"\nurl = \"http://{}/\"\n\
-         secret = \"whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\"\n",
-        server.address.port(),
-        receiver.address
-    );
+    let sections = mail_and_webhooks(&server, &[("crm", &receiver)]);
     let then = "email(\"receipt\"); webhook(\"crm\", #{ name: customer.first_name, formula: customer.formula }); \
                 task(`Call ${customer.first_name ?? \"\"}`);";
     let installation = Installation::new(&sections, &[("thanks.rhai", &on_order(then))]);
@@ -50,7 +46,7 @@ async fn hostile_fields_reach_mail_webhook_and_terminal_as_mere_text() {
         ])
         .await;
 
-    let mail = until("the mail", async || server.mails().pop()).await;
+    let mail = until("the mail is there", async || server.mails().pop()).await;
     let mail = Mail::parse(&mail);
     let mut names: Vec<&str> = mail.headers.iter().map(|(name, _)| name.as_str()).collect();
     names.sort_unstable();
@@ -62,11 +58,11 @@ async fn hostile_fields_reach_mail_webhook_and_terminal_as_mere_text() {
     assert!(text.contains("{{7*7}}") && !text.contains("49") && !text.contains('\u{1b}'), "{text:?}");
     assert!(html.contains("{{7*7}}") && html.contains("&lt;script&gt;") && !html.contains("<script"), "{html:?}");
 
-    let webhook = until("the webhook", async || receiver.received().pop()).await;
+    let webhook = until("the webhook is there", async || receiver.received().pop()).await;
     let body: Value = serde_json::from_slice(&webhook.body).unwrap();
     assert_eq!(body["data"]["properties"], json!({ "name": NAME, "formula": "=cmd|' /C calc'!A0" }));
 
-    daemon.tasks(1).await;
+    installation.tasks(1).await;
     let listings: [&[&str]; 6] = [
         &["customers", "list"],
         &["customers", "list", "--json"],
@@ -102,8 +98,8 @@ async fn a_field_that_would_become_a_script_behind_a_link_stops_its_mail() {
         items.extend([known(&format!("bad{n}"), website), order(&format!("bad{n}"))]);
     }
     daemon.batch(&items).await;
-    daemon.tasks(5).await;
-    let waiting = until("all attempts", async || {
+    installation.tasks(5).await;
+    let waiting = until("every mail was attempted", async || {
         let all = installation.said(&["deliveries", "list", "--json"]);
         let all: Value = serde_json::from_str(&all).unwrap();
         let all = all["items"].as_array().unwrap().clone();

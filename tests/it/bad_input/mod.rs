@@ -1,7 +1,6 @@
 //! What a daemon is fed that nobody should feed it: each is told apart by a clear error or a quarantine entry, nothing is
 //! lost, and the daemon goes on. The table in docs/guide/operator.md says what happens to each, and names its test.
 
-pub(crate) mod daemon;
 mod files;
 mod hostile_profile;
 mod parsers;

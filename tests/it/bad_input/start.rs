@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use super::daemon::{Installation, on_order};
+use crate::real_daemon::installation::Installation;
+use crate::rules::on_order;
 
 #[test]
 fn an_unknown_key_is_refused_with_its_line_and_a_suggestion() {
@@ -49,7 +50,7 @@ async fn a_second_daemon_on_the_same_data_is_sent_away_and_the_first_goes_on() {
     assert!(code == Some(1) && said.contains("another rekindle is running on it"), "{said}");
     let order = serde_json::json!({ "type": "track", "userId": "u", "event": "Order Completed" });
     daemon.batch(&[order]).await;
-    assert_eq!(daemon.tasks(1).await, ["thank"]);
+    assert_eq!(installation.tasks(1).await, ["thank"]);
 }
 
 #[tokio::test]
@@ -63,12 +64,13 @@ async fn a_broken_rule_file_costs_only_itself_and_an_endless_one_only_its_own_ac
     ];
     let installation = Installation::new("", &rules);
     let daemon = installation.start();
+    let log = daemon.log();
     for problem in ["broken.rhai:1:", "commented.rhai: error: the file has no card"] {
-        assert!(daemon.heard().contains(problem), "{problem} is missing in {}", daemon.heard());
+        assert!(log.contains(problem), "{problem} is missing in {log}");
     }
     let order = |user: &str| serde_json::json!({ "type": "track", "userId": user, "event": "Order Completed" });
     daemon.batch(&[order("a"), order("b")]).await;
-    assert_eq!(daemon.tasks(2).await, ["thank", "thank"]);
+    assert_eq!(installation.tasks(2).await, ["thank", "thank"]);
     let metrics = daemon.metrics().await;
     for line in [
         "rekindle_evaluations_total{rule=\"endless\",result=\"failed\"} 2",

@@ -6,7 +6,9 @@ use rekindle::domain::event::names;
 use rekindle::stores::sqlite::{Access, SqliteFiles};
 use rekindle::stores::{CustomerState, ProfileStore};
 
-use super::daemon::{Installation, on_order};
+use crate::real_daemon::installation::Installation;
+use crate::rules::on_order;
+use crate::until::until;
 
 /// An order of `user` with this text as its properties.
 fn order(user: &str, properties: &str) -> String {
@@ -24,7 +26,7 @@ async fn customer(installation: &Installation, user: &str) -> CustomerState {
 async fn strange_values_are_kept_or_put_aside_and_deciding_goes_on() {
     let rule = on_order("if customer.last_name == \"last\" { task(\"decided\"); }");
     let installation = Installation::new("", &[("thanks.rhai", &rule)]);
-    let mut daemon = installation.start();
+    let daemon = installation.start();
     let nested = |n: usize| format!("{}1{}", "[".repeat(n), "]".repeat(n));
     let long = "9".repeat(400);
     let items = [
@@ -52,7 +54,7 @@ async fn strange_values_are_kept_or_put_aside_and_deciding_goes_on() {
     for item in &items {
         assert_eq!(daemon.post("/v1/batch", format!(r#"{{"batch":[{item}]}}"#)).await, 200, "{item}");
     }
-    assert_eq!(daemon.tasks(1).await, ["decided"], "{}", daemon.heard());
+    assert_eq!(installation.tasks(1).await, ["decided"]);
     let expected = [("bad_amount", 2), ("bad_field", 1), ("bad_json", 4), ("nul_in_text", 1), ("too_deep", 2)]
         .map(|(r, n)| (r.to_owned(), n));
     assert_eq!(installation.quarantined().await, expected);
@@ -64,7 +66,7 @@ async fn strange_values_are_kept_or_put_aside_and_deciding_goes_on() {
     daemon.stop().await;
     let daemon = installation.start();
     daemon.post("/v1/batch", format!(r#"{{"batch":[{}]}}"#, order("last", r#""order_id":"2","total":1"#))).await;
-    assert_eq!(daemon.tasks(2).await.len(), 2, "{}", daemon.heard());
+    assert_eq!(installation.tasks(2).await.len(), 2);
 }
 
 #[tokio::test]
@@ -94,8 +96,7 @@ async fn nobodys_last_order_lies_in_1970_or_2100() {
     let daemon = installation.start();
     let batch = format!(r#"{{"batch":[{}]}}"#, http.collect::<Vec<_>>().join(","));
     assert_eq!(daemon.post("/v1/batch", batch).await, 200);
-    super::daemon::until("the events", async || daemon.metrics().await.contains("accepted_total 2").then_some(()))
-        .await;
+    until("two events are accepted", async || daemon.metrics().await.contains("accepted_total 2")).await;
 
     assert_eq!(installation.quarantined().await, [("bad_time".to_owned(), 12)]);
     for user in ["csv", "jsonl", "http"] {

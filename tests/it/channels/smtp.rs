@@ -9,6 +9,7 @@ use super::mail::Mail;
 use super::*;
 use crate::not_run::not_run;
 use crate::servers::smtp::{AUTHORITY, Behaviour, SmtpServer, Tls};
+use crate::until::{patiently, until};
 
 /// The channel to a server on `port`, with short waits; `more` is added to the section.
 fn channel(port: u16, more: &str) -> Result<Box<dyn Channel>, String> {
@@ -96,7 +97,7 @@ async fn a_server_that_never_answers_is_given_up_and_only_a_sent_content_is_unkn
     let outcome = async |behaviour| {
         let server = SmtpServer::start(behaviour, Happenings::default());
         let channel = channel(server.address.port(), "").unwrap();
-        channel.deliver(&win_back(1), &Intent::durable()).await
+        patiently("it is given up", channel.deliver(&win_back(1), &Intent::durable())).await
     };
     let unknown = outcome(Behaviour { dot: "hang", ..Behaviour::default() }).await;
     assert!(matches!(&unknown, Outcome::Unknown { why } if why.contains("took longer than 150ms")), "{unknown:?}");
@@ -332,10 +333,7 @@ async fn postfix_takes_our_mail() {
     command.args(["-u", "nobody", "-D", "dump", &format!("127.0.0.1:{port}"), "10"]).current_dir(dir.path());
     std::fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
     let mut running = command.stdout(Stdio::null()).spawn().unwrap();
-    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-        assert!(running.try_wait().unwrap().is_none(), "smtp-sink ended");
-        tokio::task::yield_now().await;
-    }
+    until("smtp-sink listens", async || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()).await;
     let section = "command_timeout = '60s'\ncontent_timeout = '60s'";
     let channel = channel(port, section).unwrap();
     for n in 1..=3 {

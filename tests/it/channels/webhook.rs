@@ -9,6 +9,7 @@ use sha2::Sha256;
 
 use super::*;
 use crate::servers::http::{Behaviour, Received, Receiver};
+use crate::until::patiently;
 
 const KEY: &[u8] = b"an octet key of 32 bytes, no more";
 
@@ -152,7 +153,8 @@ async fn a_receiver_that_is_gone_ends_it_and_one_that_fails_is_asked_again() {
 #[tokio::test]
 async fn a_receiver_that_never_answers_is_given_up() {
     let receiver = Receiver::start(Behaviour::Hangs).await;
-    let outcome = channel(&receiver, "timeout = '200ms'").deliver(&alert(1), &Intent::durable()).await;
+    let channel = channel(&receiver, "timeout = '200ms'");
+    let outcome = patiently("it is given up", channel.deliver(&alert(1), &Intent::durable())).await;
     assert!(matches!(&outcome, Outcome::Retry { why, .. } if why.contains("timed out")), "{outcome:?}");
 }
 

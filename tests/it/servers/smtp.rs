@@ -6,12 +6,12 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::Happenings;
+use crate::until::until;
 
 /// How the server answers. An answer may have several lines; an empty one means: hang up; `hang` means: never answer.
 #[derive(Clone)]
@@ -94,12 +94,7 @@ impl SmtpServer {
 
     /// Waits until so many connections are closed.
     pub(crate) async fn wait_for_closed(&self, n: usize) {
-        let closed = async {
-            while self.happenings.count("closed") < n {
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(Duration::from_mins(1), closed).await.expect("the connection was not closed");
+        until("the connection is closed", async || self.happenings.count("closed") >= n).await;
     }
 }
 

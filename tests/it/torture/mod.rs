@@ -27,7 +27,9 @@ use tempfile::TempDir;
 
 use self::load::{Books, Dice};
 use self::receivers::Receiver;
-use crate::real_daemon::{RealDaemon, client, look_into, until};
+use crate::real_daemon::RealDaemon;
+use crate::real_daemon::carts::look_into;
+use crate::until::until;
 use crate::world::write_templates;
 
 /// To the mail server, and to the receiver of webhooks.
@@ -85,7 +87,7 @@ async fn a_daemon_that_is_killed_again_and_again_loses_nothing_and_sends_nothing
     let (log, store) = (look_into(&data.join("log.db")).await, look_into(&data.join("store.db")).await);
     until("everything is derived and settled", || at_rest(&log, &store)).await;
     let drained_after = alive_again.elapsed();
-    daemon.stop();
+    daemon.stop().await;
     let counts = verdict::judge(scene.path(), &books, &scene.mail, &scene.webhooks, n_kills).await;
     ready_after.sort();
     #[expect(clippy::print_stderr, reason = "measured, not asserted; kept in the test's report")]
@@ -111,9 +113,7 @@ fn moment(dice: &mut Dice) -> Duration {
 }
 
 async fn wait_until_ready(daemon: &RealDaemon) {
-    let (client, url) = (client(), format!("http://{}/readyz", daemon.address()));
-    until("the daemon is ready", || async { client.get(&url).send().await.is_ok_and(|answer| answer.status() == 200) })
-        .await;
+    until("the daemon is ready", async || daemon.text("/readyz").await == "ready\n").await;
 }
 
 async fn at_rest(log: &SqlitePool, store: &SqlitePool) -> bool {

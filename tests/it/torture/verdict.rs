@@ -13,7 +13,7 @@ use super::load::Books;
 use super::receivers::{Message, Receiver};
 use super::reference::{self, Key, Told};
 use super::{Counts, N_CONNECTIONS};
-use crate::real_daemon::look_into;
+use crate::real_daemon::carts::look_into;
 
 /// A row of the ledger.
 struct Entry {

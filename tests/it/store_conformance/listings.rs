@@ -1,4 +1,4 @@
-//! What a store's listings must do, beside `store_conformance.rs`.
+//! Listings, which only stores in files have.
 
 use rekindle::domain::delivery::Delivery;
 use rekindle::domain::event::{Event, Fact};
@@ -8,7 +8,7 @@ use rekindle::stores::sqlite::{Access, SqliteFiles};
 use rekindle::stores::{Columns, Commit, DeliveryFilter, ProfileStore};
 use tempfile::TempDir;
 
-use crate::store_conformance::{at, customer, decided, fact, sqlite};
+use super::{at, customer, decided, fact, sqlite};
 
 #[tokio::test]
 async fn a_listing_is_newest_first_and_goes_on_behind_the_row_that_is_named() {
