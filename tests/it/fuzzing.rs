@@ -2,6 +2,7 @@
 //! it begins with and on what it found, so that they are held in every test run and follow the code.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use crate::repository::{ROOT, page};
@@ -17,24 +18,17 @@ mod event;
 #[path = "../fuzz/laws/rule.rs"]
 mod rule;
 
-/// Calls `law` with what lies directly in each of `folders`; what breaks is named.
+/// Calls `law` with what lies directly in each of `folders`.
 fn each_file(folders: &[&str], law: impl Fn(&[u8])) {
-    struct Named(String);
-    impl Drop for Named {
-        fn drop(&mut self) {
-            if std::thread::panicking() {
-                eprintln!("it breaks on {}", self.0);
-            }
-        }
-    }
     for folder in folders {
         let files = std::fs::read_dir(Path::new(ROOT).join(folder)).unwrap_or_else(|e| panic!("{folder}: {e}"));
         let mut paths: Vec<_> = files.map(|entry| entry.unwrap().path()).filter(|path| path.is_file()).collect();
         paths.sort();
         assert!(!paths.is_empty(), "{folder} is empty");
         for path in paths {
-            let _named = Named(path.display().to_string());
-            law(&std::fs::read(&path).unwrap());
+            let data = std::fs::read(&path).unwrap();
+            let held = catch_unwind(AssertUnwindSafe(|| law(&data)));
+            assert!(held.is_ok(), "it breaks on {}", path.display());
         }
     }
 }

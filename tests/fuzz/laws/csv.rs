@@ -38,7 +38,9 @@ pub(crate) fn holds(folder: &Path, data: &[u8]) {
     let file = folder.join("rows");
     fs::write(&file, &whole).unwrap();
     let Some(at_once) = read(&mut open(&config, &file), None) else { return };
-    at_once.iter().for_each(|batch| check(batch, &config));
+    for batch in &at_once {
+        check(batch, &config);
+    }
     if let Some(n_lines) = n_lines(content, &config).filter(|_| is_ours) {
         assert_eq!(n_records(&at_once), n_lines, "no line is lost");
     }
@@ -58,7 +60,9 @@ pub(crate) fn holds(folder: &Path, data: &[u8]) {
     let stop = first.last().map(|batch| batch.cursor.clone());
     let stayed = read(&mut staying, stop.clone()).expect("it only grew");
     let came_back = read(&mut open(&config, &file), stop).expect("it only grew");
-    stayed.iter().for_each(|batch| check(batch, &config));
+    for batch in &stayed {
+        check(batch, &config);
+    }
     assert_eq!(facts(&stayed), facts(&came_back));
     assert_eq!(n_records(&stayed), n_records(&came_back));
     assert_eq!(n_records(&first) + n_records(&stayed), n_records(&at_once), "each record once");

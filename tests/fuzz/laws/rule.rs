@@ -46,7 +46,9 @@ pub(crate) fn holds(folder: &Path, text: &str) {
         assert_eq!(again.diagnostics(), book.diagnostics());
         assert_eq!(again.segment_versions(), book.segment_versions());
         assert_eq!(again.rule("fuzz").map(|rule| &rule.version), Some(&rule.version));
-        subjects.iter().for_each(|(subject, members)| check_rule(&book, rule, subject, members));
+        for (subject, members) in &subjects {
+            check_rule(&book, rule, subject, members);
+        }
         fs::write(folder.join("fuzz.rhai"), "fn when(").unwrap();
         let broken = RuleBook::load(folder, &VOCABULARY, Some(&book));
         assert!(broken.has_errors() && broken.rule("fuzz").is_some(), "the last good version stays in force");
@@ -131,7 +133,7 @@ static SUBJECT: LazyLock<Subject> = LazyLock::new(|| {
         json!({ "userId": "u", "event": "Order Refunded", "properties": { "order_id": "1", "total": 10 },
                 "context": { "traits": { "email": "ana@example.com", "first_name": "Ana", "n": 7, "age": null } } }),
     ];
-    let events: Vec<Event> = (0..).zip(happened).map(|(n, item)| event(n, item)).collect();
+    let events: Vec<Event> = (0..).zip(happened).map(|(n, item)| event(n, &item)).collect();
     let score = |value, band: &str| Score {
         value: Some(value),
         band: Some(band.to_owned()),
@@ -152,7 +154,7 @@ static SUBJECT: LazyLock<Subject> = LazyLock::new(|| {
     }
 });
 
-fn event(n: i64, item: serde_json::Value) -> Event {
+fn event(n: i64, item: &serde_json::Value) -> Event {
     let read = message::read(Kind::Track, item.as_object().unwrap().clone()).unwrap();
     let at = Timestamp::from_micros(NOW.as_micros() - (n + 1) * 40 * 86_400_000_000);
     let fact = Fact {
