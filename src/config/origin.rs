@@ -63,7 +63,8 @@ fn toml_text(value: &Value) -> String {
             let pairs: Vec<String> = map.iter().map(|(key, value)| format!("{key} = {}", toml_text(value))).collect();
             format!("{{ {} }}", pairs.join(", "))
         }
-        scalar => scalar.to_string(),
+        // JSON's words are TOML's, but for this letter.
+        scalar => scalar.to_string().replace('\u{7f}', "\\u007f"),
     }
 }
 

@@ -28,6 +28,8 @@ pub(super) struct CsvRecords {
     line: u64,
     /// Up to here (in bytes) rows have been taken back once.
     taken_back_to: u64,
+    /// An over-long row of a growing file, whose end has not been written yet.
+    unended: Option<Record>,
     cells: Vec<u8>,
     ends: Vec<usize>,
 }
@@ -66,6 +68,7 @@ impl CsvRecords {
             growing,
             line: 1,
             taken_back_to: 0,
+            unended: None,
             cells: vec![0; 4096],
             ends: vec![0; 64],
         };
@@ -159,17 +162,27 @@ impl CsvRecords {
         Record { line, raw, row: Err(unclosed_quote()) }
     }
 
-    /// Leaves out the rest of an endless line.
-    fn skip_endless(&mut self, n_bytes: usize) -> io::Result<Record> {
+    /// Leaves out the rest of an endless line; `None` where it is still being written.
+    fn skip_endless(&mut self, n_bytes: usize) -> io::Result<Option<Record>> {
         let (line, mut raw) = (self.line, self.without_line_end(n_bytes));
         raw.truncate(super::RECORD_BYTES_KEPT);
+        let is_at_line_end = self.input.pending()[..n_bytes].ends_with(b"\n");
         self.advance(n_bytes);
         if n_bytes < self.n_bytes_max {
-            return Ok(Record { line, raw, row: Err(unclosed_quote()) });
+            return Ok(Some(Record { line, raw, row: Err(unclosed_quote()) }));
         }
-        self.input.discard_line()?;
+        let record = Record { line, raw, row: Err(too_long(self.n_bytes_max)) };
+        // What follows is a row of its own.
+        if is_at_line_end { Ok(Some(record)) } else { self.skip_rest(record) }
+    }
+
+    fn skip_rest(&mut self, record: Record) -> io::Result<Option<Record>> {
+        if !self.input.discard_line()? && self.growing {
+            self.unended = Some(record);
+            return Ok(None);
+        }
         self.line += 1;
-        Ok(Record { line, raw, row: Err(too_long(self.n_bytes_max)) })
+        Ok(Some(record))
     }
 
     fn advance(&mut self, n_bytes: usize) {
@@ -202,6 +215,9 @@ impl CsvRecords {
 
 impl Records for CsvRecords {
     fn next(&mut self) -> io::Result<Option<Record>> {
+        if let Some(record) = self.unended.take() {
+            return self.skip_rest(record);
+        }
         let scan = self.scan()?;
         let may_take_back = self.input.position() >= self.taken_back_to;
         let several_lines = |records: &Self, n_bytes: usize| records.input.pending()[..n_bytes - 1].contains(&b'\n');
@@ -222,7 +238,7 @@ impl Records for CsvRecords {
                 if may_take_back && several_lines(self, n_bytes) {
                     self.take_back(n_bytes)
                 } else {
-                    self.skip_endless(n_bytes)?
+                    return self.skip_endless(n_bytes);
                 }
             }
         }))

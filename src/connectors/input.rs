@@ -120,15 +120,15 @@ impl Input {
         self.compressed
     }
 
-    /// Drops everything up to and including the next line feed.
-    pub(super) fn discard_line(&mut self) -> io::Result<()> {
+    /// Drops everything up to and including the next line feed; `false` when the file ends before one.
+    pub(super) fn discard_line(&mut self) -> io::Result<bool> {
         loop {
             let pending = self.pending();
             let found = pending.iter().position(|&b| b == b'\n');
             let n = found.map_or(pending.len(), |i| i + 1);
             self.consume(n);
             if found.is_some() || !self.fill()? {
-                return Ok(());
+                return Ok(found.is_some());
             }
         }
     }

@@ -14,16 +14,21 @@ pub(super) struct JsonLines {
     growing: bool,
     /// The number of the next line, from 1.
     line: u64,
+    /// The beginning of an over-long line of a growing file, whose end has not been written yet.
+    unended: Option<Vec<u8>>,
 }
 
 impl JsonLines {
     pub(super) fn new(input: Input, n_bytes_max: usize, growing: bool) -> Self {
-        JsonLines { input, n_bytes_max, growing, line: 1 }
+        JsonLines { input, n_bytes_max, growing, line: 1, unended: None }
     }
 
     /// The bytes of the next line without its end, and whether it had one within the limit; `None` when there is no
     /// further line.
     fn take_line(&mut self) -> io::Result<Option<(Vec<u8>, bool)>> {
+        if let Some(line) = self.unended.take() {
+            return self.skip_rest(line);
+        }
         let mut n_searched = 0;
         loop {
             let pending = self.input.pending();
@@ -37,8 +42,7 @@ impl JsonLines {
             if upto == self.n_bytes_max {
                 let line = pending[..upto.min(super::RECORD_BYTES_KEPT)].to_vec();
                 self.input.consume(upto);
-                self.input.discard_line()?;
-                return Ok(Some((line, false)));
+                return self.skip_rest(line);
             }
             if !self.input.fill()? {
                 if upto == 0 || self.growing {
@@ -49,6 +53,15 @@ impl JsonLines {
                 return Ok(Some((line, true)));
             }
         }
+    }
+
+    /// Leaves out the rest of an over-long line; `None` where it is still being written.
+    fn skip_rest(&mut self, line: Vec<u8>) -> io::Result<Option<(Vec<u8>, bool)>> {
+        if !self.input.discard_line()? && self.growing {
+            self.unended = Some(line);
+            return Ok(None);
+        }
+        Ok(Some((line, false)))
     }
 }
 

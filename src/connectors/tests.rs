@@ -222,6 +222,34 @@ fn a_long_line_is_put_aside_and_reading_goes_on() {
 }
 
 #[test]
+fn an_over_long_line_that_is_still_being_written_is_put_aside_once_when_it_is_over() {
+    for (kind, header) in [("csv", HEADER), ("jsonl", "")] {
+        let mapping = "imported = false\n[mapping]\nevent = 'Visit'\ntime = 'day'";
+        let mut file = file(format!("{header}{}", "x".repeat(100)).as_bytes());
+        let mut staying = open(&config(kind, mapping), file.path(), super::file::LIMITS);
+        let first = pull(&mut staying, None).unwrap();
+        assert_eq!(first.counts.n_records, 0, "{kind}");
+        file.write_all(b"xxx").unwrap();
+        let second = pull(&mut staying, Some(&first.cursor)).unwrap();
+        file.write_all(b"x, and this is its end\n").unwrap();
+        for connector in [&mut staying, &mut open(&config(kind, mapping), file.path(), super::file::LIMITS)] {
+            let rest = pull(connector, Some(&second.cursor)).unwrap();
+            let reasons: Vec<&str> = rest.quarantined.iter().map(|aside| aside.reason.as_str()).collect();
+            assert_eq!(reasons, ["line_too_long"], "{kind}");
+        }
+    }
+}
+
+#[test]
+fn a_stray_quote_on_a_line_as_long_as_lines_may_be_costs_no_other_line() {
+    let long = format!("1,2026-03-01,1,\"{}\n", "x".repeat(64 - 17));
+    assert_eq!(long.len(), 64);
+    let file = file(format!("{HEADER}{long}2,2026-03-01,1,u\n3,2026-03-01,1,u\n").as_bytes());
+    let batches = pull_all(&mut open(&grouped(), file.path(), super::file::LIMITS), None);
+    assert_eq!((batches[0].quarantined.len(), facts(&batches).len()), (1, 2));
+}
+
+#[test]
 fn another_file_under_a_stored_cursor_is_noticed() {
     let before = file(format!("{HEADER}1,2026-03-01,1,u\n2,2026-03-01,1,u\n").as_bytes());
     let cursor = pull(&mut open(&grouped(), before.path(), SMALL), None).unwrap().cursor;

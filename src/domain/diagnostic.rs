@@ -93,7 +93,31 @@ impl fmt::Display for Diagnostic {
 
 /// The nearest of `known` to a misspelt `word`, if one is near enough to be meant.
 pub fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let n_letters = word.chars().count();
+    let n_slips = (n_letters / 3).max(1);
+    // Comparing takes time and room by the product of both lengths; nobody misspells a name of a thousand letters.
+    let is_comparable = |candidate: &&str| {
+        n_letters <= LONGEST_NAME && candidate.chars().take(2 * LONGEST_NAME).count().abs_diff(n_letters) <= n_slips
+    };
     let near = |candidate: &&str| strsim::damerau_levenshtein(&word.to_lowercase(), &candidate.to_lowercase());
-    let best = known.into_iter().min_by_key(near)?;
-    (near(&best) <= (word.chars().count() / 3).max(1)).then_some(best)
+    let best = known.into_iter().filter(is_comparable).min_by_key(near)?;
+    (near(&best) <= n_slips).then_some(best)
+}
+
+/// In letters.
+const LONGEST_NAME: usize = 200;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slip_is_told_from_another_word_and_an_endless_name_from_both() {
+        assert_eq!(did_you_mean("winback", ["win_back", "cart"]), Some("win_back"));
+        assert_eq!(did_you_mean("Tier", ["tiers", "tier"]), Some("tier"));
+        assert_eq!(did_you_mean("x", ["win_back"]), None);
+        // Compared letter by letter, these would take half a terabyte.
+        let (endless, other) = ("x".repeat(256 * 1024), "y".repeat(256 * 1024));
+        assert_eq!(did_you_mean(&endless, ["win_back", &other]), None);
+    }
 }

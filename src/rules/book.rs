@@ -16,6 +16,7 @@ use super::{Known, Vocabulary, host, parse, program};
 use crate::domain::diagnostic::{Diagnostic, Severity};
 use crate::domain::segment::Memberships;
 use crate::domain::subject::Subject;
+use crate::script::with_line_feeds;
 
 /// A file longer than this is not a rule.
 const FILE_BYTES: u64 = 256 * 1024;
@@ -213,7 +214,7 @@ impl RuleBook {
         match fs::metadata(path) {
             Ok(meta) if meta.len() > FILE_BYTES => refuse(format!("the file is longer than {FILE_BYTES} bytes")),
             Ok(_) => match fs::read_to_string(path) {
-                Ok(text) => Some(text),
+                Ok(text) => Some(with_line_feeds(text)),
                 Err(error) => refuse(format!("the file cannot be read: {error}")),
             },
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,

@@ -70,6 +70,12 @@ pub fn sandbox() -> Engine {
     engine
 }
 
+/// A script with line feeds for line ends, whatever its editor wrote. To Rhai a carriage return alone ends a comment and
+/// nothing else; so whoever counts lines, or looks for where a comment ends, would see another script than Rhai does.
+pub fn with_line_feeds(text: String) -> String {
+    if text.contains('\r') { text.replace("\r\n", "\n").replace('\r', "\n") } else { text }
+}
+
 /// The names of all functions that come with the sandbox (`round`, `to_upper`, `len` ...), for `check` to know.
 pub fn library() -> &'static [String] {
     static NAMES: LazyLock<Vec<String>> = LazyLock::new(|| {

@@ -215,6 +215,17 @@ fn show_says_every_key_its_value_and_who_said_so_and_never_a_secret() {
     assert!(String::from_utf8(check.stdout).unwrap().contains("config.toml:8:2: error: there is no section `busines`"));
 }
 
+#[test]
+fn a_value_is_shown_as_it_can_be_written_into_the_file() {
+    let dir = TempDir::new().unwrap();
+    let file = dir.path().join("config.toml");
+    fs::write(&file, r#"business.name = "DEL \u007F, \u0001, \" and \\, \n""#).unwrap();
+    let (config, settings) = Config::load_explained(&file, &BTreeMap::new()).unwrap();
+    let name = settings.iter().find(|setting| setting.key == "business.name").unwrap();
+    let written: toml::Table = toml::from_str(&format!("name = {}", name.toml())).unwrap();
+    assert_eq!(written["name"].as_str(), Some(config.business.name.as_str()));
+}
+
 /// A key that is in force is in the schema, and a key of the schema that holds one value can be set.
 #[test]
 fn the_schema_has_every_key_and_no_other() {

@@ -14,6 +14,7 @@ mod documented_commands;
 mod documents;
 mod following;
 mod full_disk;
+mod fuzzing;
 mod http_server;
 mod http_world;
 mod import_command;

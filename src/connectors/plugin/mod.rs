@@ -29,6 +29,7 @@ use super::origin::Origin;
 use crate::domain::clock::Business;
 use crate::domain::diagnostic::{Diagnostic, Severity, did_you_mean};
 use crate::domain::id::short_hash;
+use crate::script::with_line_feeds;
 
 pub use manifest::{Manifest, RecordFormat};
 use program::Program;
@@ -132,8 +133,8 @@ fn read(folder: &Path, name: &str, diagnostics: &mut Vec<Diagnostic>) -> Option<
     let manifest =
         open("plugin.toml", help, diagnostics).and_then(|(file, text)| manifest::read(&file, name, &text, diagnostics));
     let help = "write `fn map(record) { … }` in it; see docs/guide/integrator.md";
-    let program =
-        open("map.rhai", help, diagnostics).and_then(|(file, text)| check::program(&file, &text, diagnostics));
+    let program = open("map.rhai", help, diagnostics)
+        .and_then(|(file, text)| check::program(&file, &with_line_feeds(text), diagnostics));
     Some(Plugin { manifest: manifest?, program: Arc::new(program?) })
 }
 

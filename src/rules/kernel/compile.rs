@@ -14,6 +14,10 @@ use crate::script::tree::{Body, Step, bodies, chain, text, variable};
 /// Functions may call each other so deep.
 const MAX_DEPTH: usize = 8;
 
+/// More steps are not compiled: a function is put wherever it is called, so eight lines of calls can be billions. So few,
+/// Rhai takes with its budget as well.
+const MAX_STEPS: usize = 2_000;
+
 /// What a name stands for.
 #[derive(Clone, Copy)]
 enum Meaning {
@@ -47,9 +51,9 @@ impl File {
         self.functions.iter().find(|f| f.name == name && f.params.len() == n_params)
     }
 
-    /// The value of `const NAME`.
+    /// The value of `const NAME`; stated twice, the later one hides the other.
     fn constant(&self, name: &str) -> Option<&Expr> {
-        self.constants.iter().find_map(|statement| match statement {
+        self.constants.iter().rev().find_map(|statement| match statement {
             Stmt::Var(var, flags, _) if var.0.name == name && flags.contains(ASTFlags::CONSTANT) => Some(&var.1),
             _ => None,
         })
@@ -77,11 +81,12 @@ pub(super) struct Compiler<'t> {
     /// How many values have a name where we are.
     n_named: usize,
     depth: usize,
+    n_steps: usize,
 }
 
 impl<'t> Compiler<'t> {
     pub(super) fn new(sources: &'t Sources) -> Self {
-        Compiler { sources, home: &sources.file, n_named: 0, depth: 0 }
+        Compiler { sources, home: &sources.file, n_named: 0, depth: 0, n_steps: 0 }
     }
 
     /// The function that takes the customer and, where it wants it, the event.
@@ -134,6 +139,10 @@ impl<'t> Compiler<'t> {
     }
 
     fn expr(&mut self, expr: &Expr, names: &mut Names) -> Option<Node> {
+        self.n_steps += 1;
+        if self.n_steps > MAX_STEPS {
+            return None;
+        }
         if let Some(constant) = constant(expr) {
             return Some(Node::Constant(constant));
         }

@@ -87,6 +87,55 @@ fn then(customer) {
 "#;
 
 #[test]
+fn a_rule_is_the_same_with_the_line_ends_of_any_editor() {
+    let dir = tempfile::tempdir().unwrap();
+    let read = |text: &str| {
+        write(dir.path(), "one.rhai", text);
+        let book = load(dir.path(), None);
+        (book.rule("one").map(|rule| rule.version.clone()), shown(&book, dir.path()))
+    };
+    let wrong = RULE.replace("//! One.", "// One.").replace("global::LEAST", "global::LAEST");
+    for text in [RULE, &wrong] {
+        let expected = read(text);
+        assert_eq!(expected.1.is_empty(), text == RULE);
+        assert_eq!(read(&text.replace('\n', "\r\n")), expected);
+        assert_eq!(read(&text.replace('\n', "\r")), expected);
+    }
+}
+
+#[test]
+fn of_a_constant_that_is_stated_twice_the_later_one_counts_compiled_or_not() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "one.rhai", &RULE.replace("const LEAST = 0.7;", "const LEAST = 0.9;\nconst LEAST = 0.7;"));
+    let book = load(dir.path(), None);
+    let rule = book.rule("one").unwrap();
+    assert!(rule.is_compiled());
+    for churn_risk in [0.6, 0.8, 0.95] {
+        let subject = subject(Some(churn_risk));
+        assert_eq!(rule.matches(&subject), Ok(rule.evaluate(&subject).matched));
+    }
+}
+
+#[test]
+fn helpers_that_multiply_hold_up_nobody_who_reads_the_rule() {
+    let dir = tempfile::tempdir().unwrap();
+    let helper = |n: usize| {
+        let calls = vec![format!("f{}(customer)", n + 1); 40].join(", ");
+        format!("private fn f{n}(customer) {{ customer.n_orders in [{calls}] }}\n")
+    };
+    let helpers: String = (0..7).map(helper).collect();
+    let last = "private fn f7(customer) { customer.n_orders > 0 }\n";
+    write(
+        dir.path(),
+        "one.rhai",
+        &format!("{}{helpers}{last}", RULE.replace("customer.churn_risk >=", "f0(customer) && customer.churn_risk >=")),
+    );
+    let book = load(dir.path(), None);
+    assert_eq!(shown(&book, dir.path()), "");
+    assert!(!book.rule("one").unwrap().is_compiled());
+}
+
+#[test]
 fn an_evaluation_says_what_it_saw_once_and_in_order_and_is_the_same_every_time_on_every_thread() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), "one.rhai", RULE);

@@ -1,13 +1,18 @@
-//! Configuration: taken, or diagnostics that each say something.
+//! See `tests/fuzz/laws/config.rs`.
 #![no_main]
 
-use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use rekindle::config::Config;
 
-fuzz_target!(|text: &str| {
-    if let Err(problems) = Config::parse(text, "config.toml", &BTreeMap::new()) {
-        assert!(!problems.is_empty() && problems.iter().all(|problem| !problem.message.is_empty()));
-    }
+#[path = "../laws/config.rs"]
+mod law;
+
+static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| {
+    let folder = std::env::temp_dir().join(format!("rekindle-fuzz-config-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
 });
+
+fuzz_target!(|text: &str| law::holds(&FOLDER, text));

@@ -1,23 +1,18 @@
-//! Rule source: a rule or diagnostics, as a rule, as segments and as shared helpers.
+//! See `tests/fuzz/laws/rule.rs`.
 #![no_main]
 
-use std::fs;
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use rekindle::rules::{RuleBook, Vocabulary};
+
+#[path = "../laws/rule.rs"]
+mod law;
 
 static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| {
-    let folder = std::env::temp_dir().join(format!("rekindle-fuzz-rules-{}", std::process::id()));
-    fs::create_dir_all(folder.join("shared")).unwrap();
+    let folder = std::env::temp_dir().join(format!("rekindle-fuzz-rule-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
     folder
 });
 
-fuzz_target!(|text: &str| {
-    for file in ["fuzz.rhai", "segments.rhai", "shared/common.rhai"] {
-        fs::write(FOLDER.join(file), text).unwrap();
-    }
-    let book = RuleBook::load(&FOLDER, &Vocabulary::default(), None);
-    assert!(book.rule("fuzz").is_some() || book.has_errors());
-});
+fuzz_target!(|text: &str| law::holds(&FOLDER, text));

@@ -92,6 +92,16 @@ proptest! {
     }
 
     #[test]
+    fn a_number_with_all_its_digits_is_stored_and_comes_back_as_it_was(
+        number in prop_oneof![0.0..1_000.0, any::<f64>().prop_filter("JSON has no infinities", |n| n.is_finite())],
+    ) {
+        let item = json!({ "userId": "u", "event": "Product Viewed", "properties": { "value": number } });
+        let read = message::read(Kind::Track, item.as_object().cloned().unwrap()).unwrap();
+        let stored = serde_json::to_string(&read.properties).unwrap();
+        prop_assert_eq!(serde_json::from_str::<Map<String, Value>>(&stored).unwrap(), read.properties);
+    }
+
+    #[test]
     fn any_text_is_an_instant_or_none_and_an_instant_reads_back(
         text in soup(&["2026", "-", "02", "30", "T", "24:00", ":", "Z", "+01:00", "99999", "-009999", "[UTC]", "."], 8),
         micros in -62_135_596_800_000_000..253_402_207_200_000_000_i64,
