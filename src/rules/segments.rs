@@ -23,7 +23,7 @@ use crate::domain::subject::Subject;
 #[derive(Debug)]
 pub(super) struct Segments {
     /// With their compiled conditions, where they can be compiled.
-    segments: BTreeMap<String, Option<Kernel>>,
+    kernels: BTreeMap<String, Option<Kernel>>,
     /// Name → what changes when the condition may mean something else than before.
     pub(super) versions: BTreeMap<String, String>,
     pub(super) path: String,
@@ -52,9 +52,9 @@ impl Segments {
                 let versions = versions(&tree, source.text, source.common_text);
                 let sources = Sources::new(&tree, source.common_tree, Phase::Segment);
                 let kernel = |name: &String| (name.clone(), Kernel::compile(&sources, name));
-                let segments = names.iter().map(kernel).collect();
+                let kernels = names.iter().map(kernel).collect();
                 let (path, text) = (source.path.to_owned(), source.text.to_owned());
-                (Some(Segments { segments, versions, path, text, program }), names)
+                (Some(Segments { kernels, versions, path, text, program }), names)
             }
             Err(failure) => {
                 findings.add(failure.diagnostic());
@@ -64,11 +64,11 @@ impl Segments {
     }
 
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
-        self.segments.keys().map(String::as_str)
+        self.kernels.keys().map(String::as_str)
     }
 
     pub(super) fn left_to_rhai(&self) -> impl Iterator<Item = &str> {
-        self.segments.iter().filter(|(_, kernel)| kernel.is_none()).map(|(name, _)| name.as_str())
+        self.kernels.iter().filter(|(_, kernel)| kernel.is_none()).map(|(name, _)| name.as_str())
     }
 
     /// Of every segment, whether `subject` is in it. Where a condition fails, membership stays as it was and the failure is
@@ -84,8 +84,8 @@ impl Segments {
                 subject.is_in(name)
             })
         };
-        let answers: Vec<bool> = self.segments.iter().map(|(name, kernel)| is_member(name, kernel.as_ref())).collect();
-        let answers = self.segments.keys().zip(answers);
+        let answers: Vec<bool> = self.kernels.iter().map(|(name, kernel)| is_member(name, kernel.as_ref())).collect();
+        let answers = self.kernels.keys().zip(answers);
         if answers.clone().eq(subject.segments.iter().map(|(name, is)| (name, *is))) {
             return (Arc::clone(&subject.segments), failures);
         }

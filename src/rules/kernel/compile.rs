@@ -98,10 +98,10 @@ impl<'t> Compiler<'t> {
 
     /// `let`s and the value at the end.
     fn block(&mut self, statements: &[Stmt], names: &mut Names) -> Option<Node> {
-        let (n_names, n_named) = (names.0.len(), self.n_named);
+        let outside = (names.0.len(), self.n_named);
         let node = self.statements(statements, names);
-        names.0.truncate(n_names);
-        self.n_named = n_named;
+        names.0.truncate(outside.0);
+        self.n_named = outside.1;
         node
     }
 
@@ -214,12 +214,12 @@ impl<'t> Compiler<'t> {
         let (mut params, mut values) = (Names::default(), Vec::new());
         let n_named = self.n_named;
         for (param, argument) in function.params.iter().zip(&call.args) {
-            let meaning = match variable(argument).and_then(|name| names.find(name)) {
-                Some(handle @ (Meaning::Customer | Meaning::Event)) => handle,
-                _ => {
-                    values.push(self.expr(argument, names)?);
-                    self.name_next()
-                }
+            let handle = variable(argument).and_then(|name| names.find(name));
+            let meaning = if let Some(handle @ (Meaning::Customer | Meaning::Event)) = handle {
+                handle
+            } else {
+                values.push(self.expr(argument, names)?);
+                self.name_next()
             };
             params.0.push((param.clone(), meaning));
         }

@@ -170,3 +170,27 @@ pub(super) fn delivery(row: &SqliteRow) -> StoreResult<Delivery> {
         receipt: row.try_get("receipt")?,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stores::sqlite::{Access, SqliteFiles};
+
+    /// The end of the quiet hours makes a whole campaign due in one instant.
+    #[tokio::test]
+    async fn to_claim_a_few_only_a_few_are_read_however_many_wait() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = SqliteFiles::open(dir.path(), Access::Own).await.unwrap();
+        for (statement, by) in [
+            (sql!("claim_deliveries"), "SEARCH deliveries USING INDEX deliveries_waiting (channel=? AND due_at<?)"),
+            (sql!("next_due_by"), "SEARCH deliveries USING INDEX deliveries_waiting (channel=?)"),
+            (sql!("next_due"), "SEARCH d USING INDEX deliveries_waiting (channel=?)"),
+        ] {
+            let question = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"));
+            let rows = sqlx::query(question).fetch_all(&files.store.readers).await.unwrap();
+            let plan: Vec<String> = rows.iter().map(|row| row.get("detail")).collect();
+            assert!(plan.iter().any(|step| step.contains(by)), "{plan:#?}");
+            assert!(!plan.iter().any(|step| step.contains("TEMP B-TREE") || step.contains("SCAN d")), "{plan:#?}");
+        }
+    }
+}
