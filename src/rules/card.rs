@@ -26,14 +26,20 @@ pub(super) const TRIGGERS: [(&str, &str); 5] = [
 /// What a card that does not say so means.
 const MAX_LATENESS: SignedDuration = SignedDuration::from_hours(24);
 
-/// The `const RULE` among `statements`.
-pub(super) fn find(statements: &[Stmt]) -> Option<(&Expr, Position)> {
-    statements.iter().find_map(|statement| match statement {
+/// The `const RULE` among `statements`; another one is a finding.
+pub(super) fn find<'a>(statements: &'a [Stmt], findings: &mut Findings) -> Option<(&'a Expr, Position)> {
+    let mut cards = statements.iter().filter_map(|statement| match statement {
         Stmt::Var(var, flags, _) if var.0.name == "RULE" && flags.contains(ASTFlags::CONSTANT) => {
             Some((&var.1, var.0.pos))
         }
         _ => None,
-    })
+    });
+    let first = cards.next();
+    for (_, at) in cards {
+        let help = "a file is one rule; move the other into a file of its own".to_owned();
+        findings.error(at, "`RULE` is stated twice", Some(help));
+    }
+    first
 }
 
 /// Reads the card; problems go to `findings`, and then there is none.

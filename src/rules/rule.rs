@@ -53,7 +53,7 @@ impl Rule {
         findings: &mut Findings,
     ) -> Option<Self> {
         let tree = parse::parse(&mut engine, source.text, findings);
-        let found = card::find(tree.statements());
+        let found = card::find(tree.statements(), findings);
         // A card that could not be parsed has been reported as such; one in a comment has not.
         if found.is_none() && !(source.text.contains("const RULE") && findings.has_errors()) {
             let help = "write `const RULE = #{ trigger: daily(\"09:00\"), cooldown: days(30) };`".to_owned();

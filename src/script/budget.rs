@@ -5,7 +5,8 @@ use std::cell::Cell;
 
 use rhai::Dynamic;
 
-/// How many operations one call into a script may take: some hundred times what a rule needs, over in milliseconds.
+/// How many operations one call into a script may take: some hundred times what a rule needs. Over in milliseconds, or in
+/// about a second where each operation joins the longest texts that there may be.
 pub const OPERATIONS: u32 = 100_000;
 
 thread_local! {
