@@ -11,7 +11,7 @@ use crate::domain::id::CustomerId;
 use crate::stores::CustomerState;
 
 /// Bytes of memory for the customers that are kept, by [`weight`].
-const MAX_BYTES: usize = 128 << 20;
+const MAX_BYTES: usize = 96 << 20;
 
 /// What a customer takes in memory, about: measured with 60,000 small profiles, whose text is 700 bytes and which take
 /// 9.5 kB. Maps take room for eleven entries as soon as they have one, so what counts is how many maps there are.
