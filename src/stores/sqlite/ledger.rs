@@ -31,17 +31,17 @@ impl LedgerStore for SqliteStore {
         if self.next_due(Some(channel)).await?.is_none_or(|next| next > now) {
             return Ok(Vec::new());
         }
+        // One statement is a transaction of its own.
         let mut writer = self.writer.lock().await?;
-        let mut tx = begin(&mut writer).await?;
         let rows = sqlx::query(sql!("claim_deliveries"))
             .bind(channel)
             .bind(now.as_micros())
             .bind(lease_until.as_micros())
             .bind(i64::try_from(max).unwrap_or(i64::MAX))
-            .fetch_all(&mut *tx)
+            .fetch_all(&mut *writer)
             .await?;
+        drop(writer);
         let mut claimed: Vec<Delivery> = rows.iter().map(delivery).collect::<StoreResult<_>>()?;
-        tx.commit().await?;
         // RETURNING keeps no order.
         claimed.sort_by_key(|d| (d.due_at, d.id));
         Ok(claimed)
