@@ -83,6 +83,7 @@ async fn show(name: &str, listing: &Listing) -> anyhow::Result<()> {
     if listing.json {
         let mut whole = segment.json();
         whole["condition"] = json!(condition.as_ref().map(|c| &c.text));
+        whole["compiled"] = json!(book.is_segment_compiled(name));
         whole["line"] = json!(condition.as_ref().map(|c| c.line));
         whole["sample"] = sample.iter().map(|state| brief(state, &business)).collect();
         whole["changes"] = changes.iter().map(signal_json).collect();
@@ -95,7 +96,8 @@ async fn show(name: &str, listing: &Listing) -> anyhow::Result<()> {
     }
     match &condition {
         Some(condition) => {
-            println!("\nCondition (segments.rhai, from line {} on)", condition.line);
+            let asked = if book.is_segment_compiled(name) { "compiled" } else { "asked of Rhai" };
+            println!("\nCondition (segments.rhai, from line {} on; {asked})", condition.line);
             condition.text.lines().for_each(|line| println!("  {line}"));
         }
         None => println!("\nIts function is gone from segments.rhai, or the file is broken: `rekindle check`"),

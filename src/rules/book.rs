@@ -88,9 +88,9 @@ impl RuleBook {
         self.segments.iter().flat_map(|segments| segments.names())
     }
 
-    /// The segments whose condition is not compiled: Rhai is asked about everybody.
-    pub fn segments_left_to_rhai(&self) -> Vec<&str> {
-        self.segments.iter().flat_map(|segments| segments.left_to_rhai()).collect()
+    /// Whether a segment's condition is compiled: else Rhai is asked about everybody.
+    pub fn is_segment_compiled(&self, name: &str) -> bool {
+        self.segments.as_ref().is_some_and(|segments| segments.is_compiled(name))
     }
 
     /// Of each segment, what changes when its condition was edited: the hash of its text and of what it leans on.

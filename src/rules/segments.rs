@@ -67,8 +67,8 @@ impl Segments {
         self.kernels.keys().map(String::as_str)
     }
 
-    pub(super) fn left_to_rhai(&self) -> impl Iterator<Item = &str> {
-        self.kernels.iter().filter(|(_, kernel)| kernel.is_none()).map(|(name, _)| name.as_str())
+    pub(super) fn is_compiled(&self, name: &str) -> bool {
+        self.kernels.get(name).is_some_and(Option::is_some)
     }
 
     /// Of every segment, whether `subject` is in it. Where a condition fails, membership stays as it was and the failure is
