@@ -236,8 +236,10 @@ fn library() -> Vec<Word> {
         if !word.signatures.contains(&signature) {
             word.signatures.push(signature);
         }
-        if word.means.is_empty() {
-            word.means = first_sentence(&comments);
+        // Of several forms the shortest sentence: Rhai lists them in an order that differs from build to build.
+        let means = first_sentence(&comments);
+        if !means.is_empty() && (word.means.is_empty() || (means.len(), &means) < (word.means.len(), &word.means)) {
+            word.means = means;
         }
     }
     for word in words.values_mut() {
