@@ -96,7 +96,9 @@ struct UsualBatch<'a> {
 
 impl<'a> Read<'a> {
     fn of(text: &'a str, call: Call) -> Result<Self, ApiError> {
+        // A list, too, would pass for the fields in their order.
         if call == Call::Batch
+            && text.trim_start().starts_with('{')
             && let Ok(usual) = serde_json::from_str::<UsualBatch<'a>>(text)
         {
             let stated = [("sentAt", usual.sent_at), ("context", usual.context), ("writeKey", usual.write_key)];

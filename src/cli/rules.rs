@@ -212,7 +212,7 @@ fn card(out: &mut String, rule: &Rule, next_runs: &[Timestamp], config: &Config)
     writeln!(out, "  cooldown   {cooldown}")?;
     writeln!(out, "  holdout    {:.0} %", rule.card.holdout * 100.0)?;
     writeln!(out, "  of use for {}", length(rule.card.max_lateness))?;
-    writeln!(out, "  asked      {}", if rule.is_compiled() { "compiled" } else { "by Rhai" })?;
+    writeln!(out, "  condition  {}", if rule.is_compiled() { "compiled" } else { "asked of Rhai" })?;
     if let Some(condition) = rule.condition() {
         writeln!(out, "\nCondition ({}, from line {} on)", file_name(&rule.path), condition.line)?;
         for line in condition.text.lines() {

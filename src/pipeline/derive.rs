@@ -29,16 +29,16 @@ const MANY_BATCHES: usize = 16;
 impl Pipeline {
     /// Derives everything that the log holds and the store does not. Says how many records that were.
     pub async fn derive_all(&self, progress: impl FnMut(u64)) -> Result<u64, PipelineError> {
-        self.derive(progress, usize::MAX).await
+        self.derive(progress, None).await
     }
 
     /// As [`Pipeline::derive_all`] where records keep coming: returns behind a small batch, and behind a number of large ones,
     /// so that whoever calls can see to what else is due. `Ok(0)`: there is nothing left.
     pub async fn derive_some(&self, progress: impl FnMut(u64)) -> Result<u64, PipelineError> {
-        self.derive(progress, MANY_BATCHES).await
+        self.derive(progress, Some(MANY_BATCHES)).await
     }
 
-    async fn derive(&self, mut progress: impl FnMut(u64), max_batches: usize) -> Result<u64, PipelineError> {
+    async fn derive(&self, mut progress: impl FnMut(u64), most: Option<usize>) -> Result<u64, PipelineError> {
         let (mut n, mut n_batches) = (0, 0);
         let mut records = self.log.read_after(self.store.position().await?, self.strides.batch).await?;
         let mut before: Option<Ahead> = None;
@@ -65,7 +65,7 @@ impl Pipeline {
                 self.finish(before.take(), &mut n, &mut progress).await?;
             }
             n_batches += 1;
-            if max_batches < usize::MAX && (n_records < SMALL_BATCH || n_batches == max_batches) {
+            if most.is_some_and(|most| n_records < SMALL_BATCH || n_batches == most) {
                 break;
             }
             records = self.log.read_after(last, self.strides.batch).await?;

@@ -311,6 +311,17 @@ async fn what_is_not_json_is_refused_and_says_so() {
 }
 
 #[tokio::test]
+async fn a_batch_is_an_object_and_of_a_key_that_is_stated_twice_the_last_one_counts() {
+    let http = Http::start().await;
+    let call = |id: &str| format!(r#"{{"type":"track","userId":"u","event":"E","messageId":"{id}"}}"#);
+    http.post_text("/v1/batch", format!("[[{}],null,null,null]", call("listed"))).await;
+    http.post_text("/v1/batch", format!(r#"{{"batch":[{}],"batch":[{}]}}"#, call("first"), call("last"))).await;
+    let (facts, quarantined) = http.received();
+    assert_eq!(facts.iter().map(|fact| fact.message_id.as_str()).collect::<Vec<_>>(), ["last"]);
+    assert_eq!(quarantined.iter().map(|aside| aside.reason.as_str()).collect::<Vec<_>>(), ["bad_batch"]);
+}
+
+#[tokio::test]
 async fn deep_nesting_costs_the_daemon_no_stack() {
     let http = Http::start().await;
     let deep = |n: usize| format!("{}{}", "[".repeat(n), "]".repeat(n));

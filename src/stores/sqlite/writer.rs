@@ -2,8 +2,8 @@
 //! `SQLITE_BUSY` among themselves.
 //!
 //! It is no pool of one: a pool asks a connection whether it still lives whenever it hands it out and whenever it takes it
-//! back, which costs a commit half as much again, and takes it back on the thread that let go of it, which may be one that
-//! has to wait for the processor.
+//! back, which is two more trips to its thread for each commit, and takes it back on the thread that let go of it, which may be
+//! one that has to wait for the processor.
 
 use std::sync::Arc;
 
