@@ -1,11 +1,16 @@
 //! Customers: a commit is whole, and what is known of two who are joined goes with the person, there and back.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use rekindle::domain::customer::{Identity, IdentityKind};
 use rekindle::domain::event::Event;
+use rekindle::domain::score::{Score, ScoreKind};
 use rekindle::domain::segment::{Signal, Transition};
-use rekindle::stores::{Columns, Commit, CustomerState, Merge, Separation, Split, StoreError};
+use rekindle::stores::sqlite::{Access, SqliteFiles};
+use rekindle::stores::{Columns, Commit, CustomerState, Merge, ProfileStore, Separation, Split, StoreError};
 
-use super::{Memory, all_deliveries, at, customer, decided, fact};
+use super::{Memory, all_deliveries, at, customer, decided, fact, sqlite};
 
 every_store!(
     a_commit_is_whole_and_its_position_moves_with_it,
@@ -40,6 +45,33 @@ async fn a_commit_is_whole_and_its_position_moves_with_it(memory: Memory) {
     for (columns, n_segments) in [(Columns::Profile, 0), (Columns::All, 1), (Columns::Profile, 0)] {
         let scanned = memory.store.scan_customers(columns, None, None, 10).await.unwrap();
         assert_eq!((scanned.len(), scanned[0].segments.len()), (1, n_segments), "{columns:?}");
+    }
+}
+
+/// The owner answers from memory; a command beside it, and the next start, read the file.
+#[tokio::test]
+async fn whoever_reads_the_file_finds_the_scores_and_segments_that_changed_last() {
+    let memory = sqlite().await;
+    let score =
+        |value| Score { value: Some(value), band: None, interval: None, n: None, reasons: vec![], model: "m".into() };
+    let ana = |value, is| CustomerState {
+        scores: Arc::new(BTreeMap::from([(ScoreKind::ChurnRisk, score(value))])),
+        segments: Arc::new(BTreeMap::from([("all".to_owned(), is)])),
+        ..customer(1)
+    };
+    let dir = memory.kept.as_ref().unwrap().1.path();
+    let beside = SqliteFiles::open(dir, Access::Look).await.unwrap().store;
+    // By an event or by a rescoring; only the scores, only the segments, nothing.
+    for (n, (value, is)) in [(0.1, true), (0.2, true), (0.2, false), (0.2, false), (0.3, true)].into_iter().enumerate()
+    {
+        let state = vec![ana(value, is)];
+        let changed = Commit { customers: state.clone(), ..Commit::default() };
+        let judged = Commit { judged: state.clone(), ..Commit::default() };
+        memory.store.commit_batch(if n % 2 == 0 { &changed } else { &judged }).await.unwrap();
+        let read = beside.load_customers(&[state[0].customer]).await.unwrap().remove(&state[0].customer).unwrap();
+        assert_eq!((&read.scores, &read.segments), (&state[0].scores, &state[0].segments));
+        let members = beside.scan_customers(Columns::All, Some("all"), None, 10).await.unwrap();
+        assert_eq!(members.len(), usize::from(is), "{value} {is}");
     }
 }
 
